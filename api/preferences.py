@@ -1,0 +1,43 @@
+"""The `Prefer` header (RFC 7240): whether and how long a client wants an answer held back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DEFAULT_WAIT_S = 60
+LONGEST_WAIT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Hold for at most `wait_s`; `applied` is what `Preference-Applied` says."""
+
+    wait_s: int
+    applied: str
+
+
+def parse(headers: Iterable[str]) -> Preference | None:
+    """What the client prefers, or None: unknown and malformed preferences count as not sent.
+
+    `wait` outranks `respond-async` (RFC 7240, section 4.3: answer at once only after the wait);
+    of several equal names the first counts. `wait` alone is 60 s, and more than 300 s are 300 s.
+    """
+    stated: dict[str, str] = {}
+    for preference in ",".join(headers).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        stated.setdefault(name.strip().lower(), value.strip().strip('"'))
+    wait_s = _seconds(stated["wait"]) if "wait" in stated else None
+    if wait_s is not None:
+        return Preference(wait_s, f"wait={wait_s}")
+    if stated.get("respond-async") == "":
+        return Preference(0, "respond-async")
+    return None
+
+
+def _seconds(value: str) -> int | None:
+    if not value:
+        return DEFAULT_WAIT_S
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        return None
+    return min(int(value), LONGEST_WAIT_S)

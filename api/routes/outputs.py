@@ -1,0 +1,98 @@
+"""Downloads of inputs and results."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from fastapi import APIRouter, Request
+from sqlalchemy import Row
+from starlette.responses import Response
+
+from api.answers import is_known
+from api.downloads import Download
+from api.guards import SegmentCaller
+from api.ranges import asked_range
+from api.service import service_of
+from visionseg.artifacts.names import PUBLIC_PATH
+from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.contract.ids import OrganisationId
+from visionseg.predictions.installation import Installation
+from visionseg.records import files
+
+router = APIRouter(tags=["files"])
+ADDRESS = f"{PUBLIC_PATH}{{filename}}"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+NO_SCRIPTS = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox"
+"""A file that a browser opens can neither run anything nor reach anything."""
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}, "description": "The file"},
+    206: {"content": {"application/octet-stream": {}}, "description": "The range asked for"},
+    304: {"description": "The client has it: `If-None-Match` names its ETag"},
+}
+
+
+@router.get(ADDRESS, response_model=None, responses=ANSWERS)
+@router.head(ADDRESS, response_model=None, include_in_schema=False)
+def download(request: Request, caller: SegmentCaller, filename: str) -> Response:
+    """A file of your organisation: whole, or the one range asked for, with a strong ETag."""
+    installation = service_of(request).installation
+    row = _find(installation, caller.organisation_id, filename)
+    headers = _headers(row)
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    headers |= {"Accept-Ranges": "bytes", "Content-Type": row.content_type}
+    part = _part(request, row, headers["ETag"])
+    first, last = part or (0, row.size_bytes - 1)
+    size_bytes = last - first + 1
+    headers["Content-Length"] = str(size_bytes)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {first}-{last}/{row.size_bytes}"
+    status = 200 if part is None else 206
+    file = _open(installation, row, first)
+    if request.method == "HEAD":
+        file.close()
+        return Response(status_code=status, headers=headers)
+    return Download(file, size_bytes, status, headers)
+
+
+def _find(installation: Installation, organisation_id: OrganisationId, name: str) -> Row[Any]:
+    row = None
+    if NAME.fullmatch(name):
+        with installation.database.connect() as connection:
+            row = files.find_public(connection, name, organisation_id)
+    if row is None:
+        raise Refusal(ErrorCode.NOT_FOUND)
+    if row.deleted_at is not None:
+        raise Refusal(ErrorCode.GONE)
+    return row
+
+
+def _headers(row: Row[Any]) -> dict[str, str]:
+    return {
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'inline; filename="{row.name}"',
+        "Content-Security-Policy": NO_SCRIPTS,
+        "ETag": f'"{row.sha256}"',
+    }
+
+
+def _part(request: Request, row: Row[Any], etag: str) -> tuple[int, int] | None:
+    """The range to send; a client whose part is of another file (`If-Range`) gets all of it."""
+    if request.headers.get("if-range", etag) != etag:
+        return None
+    return asked_range(request.headers.get("range"), row.size_bytes)
+
+
+def _open(installation: Installation, row: Row[Any], first: int) -> BinaryIO:
+    """The file, at its byte `first`. Raises `Refusal` (gone) if it was deleted a moment ago."""
+    try:
+        file = installation.store.path(row.store_key).open("rb")
+    except FileNotFoundError:
+        if row.expires_at is None or row.expires_at > datetime.now(UTC):
+            raise  # the store has lost it, or is away
+        raise Refusal(ErrorCode.GONE) from None
+    file.seek(first)
+    return file

@@ -1,0 +1,78 @@
+"""Routes of one prediction: read, cancel, follow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api import answers, preferences, streams
+from api.guards import SegmentCaller
+from api.service import service_of
+from api.views import VIDEO_RESOURCE, must_fit, view_of
+from visionseg.contract.reply import Prediction
+from visionseg.predictions.cancel import cancel
+from visionseg.predictions.read import RESOURCE
+from visionseg.predictions.wait import wait
+
+router = APIRouter(tags=["predictions"])
+ONE = f"{RESOURCE}/{{prediction_id}}"
+ONE_VIDEO = f"{VIDEO_RESOURCE}/{{prediction_id}}"
+Answers = dict[int | str, dict[str, Any]]
+RECORD: Answers = {
+    200: {"model": Prediction, "description": "The record"},
+    304: {"description": "Nothing changed since the ETag in `If-None-Match`"},
+}
+STREAM: Answers = {
+    200: {"content": {"text/event-stream": {}}, "description": "The events"},
+    204: {"description": "All was told before the event in `Last-Event-ID`"},
+}
+WaitS = Annotated[
+    int, Query(alias="wait", ge=0, description="Seconds to wait for the end, at most 300")
+]
+
+
+@router.get(ONE, response_model=None, responses=RECORD)
+@router.get(ONE_VIDEO, response_model=None, responses=RECORD, operation_id="read_video")
+async def read_prediction(
+    request: Request, caller: SegmentCaller, prediction_id: str, wait_s: WaitS = 0
+) -> Response:
+    """The record of a prediction, with a weak ETag, and `Retry-After` while it is open."""
+    view = view_of(request, caller, prediction_id)
+    must_fit(request, await view.record())
+    longest_s = min(wait_s, preferences.LONGEST_WAIT_S)
+    record = await wait(service_of(request).hub, view, longest_s)
+    return answers.record_if_changed(request, record)
+
+
+@router.post(f"{ONE}/cancel", response_model=None, responses={200: RECORD[200]})
+@router.post(
+    f"{ONE_VIDEO}/cancel",
+    response_model=None,
+    responses={200: RECORD[200]},
+    operation_id="cancel_video",
+)
+def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: str) -> Response:
+    """Cancels a prediction: final at once. Canceling again, or too late, changes nothing."""
+    view = view_of(request, caller, prediction_id)
+    must_fit(request, view.read(inline=False))
+    cancel(view.installation, view.prediction_id)
+    return answers.record(view.read())
+
+
+@router.get(f"{ONE}/events", response_model=None, responses=STREAM)
+@router.get(
+    f"{ONE_VIDEO}/events", response_model=None, responses=STREAM, operation_id="follow_video"
+)
+async def follow_prediction(
+    request: Request, caller: SegmentCaller, prediction_id: str
+) -> Response:
+    """Server-sent events: start, progress, logs, output, completed; `Last-Event-ID` replays."""
+    view = view_of(request, caller, prediction_id)
+    must_fit(request, await run_in_threadpool(view.read, inline=False))
+    after = streams.last_number(request.headers.get("last-event-id"))
+    if await run_in_threadpool(streams.is_over, view, after):
+        return Response(status_code=204)
+    return streams.stream(service_of(request), view, after)

@@ -1,0 +1,61 @@
+"""The two routes that accept work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from api import asks, holds, preferences
+from api.examples import IMAGE_BODY, VIDEO_BODY
+from api.guards import SegmentCaller
+from api.service import service_of
+from api.views import VIDEO_RESOURCE, view_of
+from visionseg.access.keys import Caller
+from visionseg.contract.ids import PredictionId
+from visionseg.contract.inputs import AnySubmission, ImageSubmission, VideoSubmission
+from visionseg.contract.reply import Prediction
+from visionseg.predictions.read import RESOURCE
+from visionseg.predictions.submit import submit
+
+router = APIRouter(tags=["predictions"])
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Prediction, "description": "The record; final, unless the service is stopping"},
+    202: {"model": Prediction, "description": "With `Prefer`: the record of an open prediction"},
+}
+
+
+@router.post(RESOURCE, response_model=None, responses=ANSWERS, openapi_extra=IMAGE_BODY)
+async def segment_image(request: Request, caller: SegmentCaller) -> Response:
+    """Segments a picture. Without `Prefer` the answer comes when the prediction is final."""
+    return await _submitted(request, caller, ImageSubmission)
+
+
+@router.post(VIDEO_RESOURCE, response_model=None, responses=ANSWERS, openapi_extra=VIDEO_BODY)
+async def segment_video(request: Request, caller: SegmentCaller) -> Response:
+    """Segments a video. Without `Prefer` the answer comes when the prediction is final."""
+    return await _submitted(request, caller, VideoSubmission)
+
+
+async def _submitted(request: Request, caller: Caller, model: type[AnySubmission]) -> Response:
+    preference = preferences.parse(request.headers.getlist("prefer"))
+    prediction_id = await _accepted(request, caller, model)
+    view = view_of(request, caller, prediction_id)
+    return await holds.answer(service_of(request), view, preference)
+
+
+async def _accepted(request: Request, caller: Caller, model: type[AnySubmission]) -> PredictionId:
+    """Submits; returning frees the body, which would otherwise stay in memory for a whole hold."""
+    service = service_of(request)
+    limit_bytes = service.installation.settings.limits.body_bytes
+    asked = await asks.submission(request, limit_bytes, model)
+    return await run_in_threadpool(
+        submit,
+        service.installation,
+        caller,
+        asked.submission,
+        asked.given_input,
+        service.base_url(request),
+    )

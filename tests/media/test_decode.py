@@ -1,0 +1,185 @@
+"""Reading planned frames, in any part and of any kind, against a plain decode."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from visionseg.contract.errors import ErrorCode, Refusal
+from workers.media.decode import read_frames
+from workers.media.limits import Limits
+from workers.media.pixels import split_planes
+from workers.media.plan import FramePlan, select_frames
+from workers.media.timeline import read_timeline
+
+Clip = Callable[[str], Path]
+Frames = list[tuple[int, npt.NDArray[np.uint8]]]
+
+KINDS = [
+    "cfr.mp4",
+    "vfr.mp4",
+    "edited.mp4",
+    "late.ts",
+    "open.ts",
+    "open.mp4",
+    "mpeg2.ts",
+    "hidden.webm",
+    "packed.avi",
+    "moving.gif",
+    "turned.mp4",
+    "turned180.mp4",
+    "odd.mp4",
+    "odd.mkv",
+    "hevc.mp4",
+]
+
+
+def plan_of(path: Path, stride: int = 1) -> FramePlan:
+    return select_frames(read_timeline(path, Limits()), 0.6, 3.1, stride)
+
+
+def upright(path: Path, *, pixels: str) -> npt.NDArray[np.uint8]:
+    """What the ffmpeg program shows, which turns frames by itself."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, "-frames:v", "1"]
+    output = ["-f", "rawvideo", "-pix_fmt", pixels, "-"]
+    done = subprocess.run([*command, *output], check=True, capture_output=True)
+    return np.frombuffer(done.stdout, np.uint8)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("stride", "parts"), [(1, 5), (3, 2)])
+def test_parts_of_a_plan_give_the_frames_of_a_plain_reading(
+    name: str, stride: int, parts: int, clip: Clip, shown: Callable[[Path], Frames]
+) -> None:
+    path = clip(name)
+    plan, plain = plan_of(path, stride), shown(path)
+    turns = plan.picture.rotation // 90
+    bounds = [len(plan) * part // parts for part in range(parts + 1)]
+    read, missing = [], list[int]()
+    for first, last in pairwise(bounds):
+        for frame in read_frames(path, plan, range(first, last), Limits(), missing):
+            pts, pixels = plain[frame.source_index]
+            assert frame.pts == pts
+            np.testing.assert_array_equal(frame.rgb(), np.rot90(pixels, turns))
+            read.append(frame.index)
+    assert read == list(range(len(plan)))
+    assert not missing
+
+
+@pytest.mark.parametrize("name", ["cfr.mp4", "turned.mp4", "turned180.mp4"])
+def test_frames_stand_upright_as_ffmpeg_turns_them(name: str, clip: Clip, limits: Limits) -> None:
+    path = clip(name)
+    plan = select_frames(read_timeline(path, limits))
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    np.testing.assert_array_equal(frame.planes().reshape(-1), upright(path, pixels="yuv420p"))
+
+
+@pytest.mark.parametrize("name", ["odd.mp4", "odd.mkv", "odd_turned.mp4"])
+def test_odd_sides_are_padded_by_repetition(name: str, clip: Clip, limits: Limits) -> None:
+    path = clip(name)
+    plan = select_frames(read_timeline(path, limits))
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    height, width = plan.picture.height, plan.picture.width
+    assert frame.rgb().shape == (height, width, 3)
+    luma, *_ = split_planes(frame.planes())
+    assert luma.shape == (height + 1, width + 1)
+    np.testing.assert_array_equal(luma[-1], luma[-2])
+    np.testing.assert_array_equal(luma[:, -1], luma[:, -2])
+
+
+@pytest.mark.parametrize("name", ["full_range.mp4", "odd.mp4", "odd_turned.mp4", "moving.gif"])
+def test_planes_show_what_rgb_shows(name: str, clip: Clip, limits: Limits) -> None:
+    path = clip(name)
+    plan = select_frames(read_timeline(path, limits))
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    rgb, planes = frame.rgb(), frame.planes()
+    shown = av.VideoFrame.from_ndarray(planes, format="yuv420p").to_ndarray(format="rgb24")
+    difference = np.abs(shown[: rgb.shape[0], : rgb.shape[1]].astype(int) - rgb)
+    assert np.median(difference) <= 2
+    assert difference.mean() < 12
+
+
+def test_arrays_are_the_callers_own(clip: Clip, limits: Limits) -> None:
+    path = clip("cfr.mp4")
+    plan = select_frames(read_timeline(path, limits))
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    before = frame.planes()
+    frame.planes()[:] = 0
+    frame.rgb()[:] = 0
+    np.testing.assert_array_equal(frame.planes(), before)
+    assert frame.rgb().any()
+
+
+def test_a_frame_that_cannot_be_decoded_is_left_out_and_told(
+    clip: Clip, tmp_path: Path, limits: Limits
+) -> None:
+    whole = clip("plain.mkv")
+    plan = select_frames(read_timeline(whole, limits))
+    path = tmp_path / "input.mkv"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    missing: list[int] = []
+    read = [frame.index for frame in read_frames(path, plan, range(100), limits, missing)]
+    assert len(read) > 20
+    assert missing
+    assert sorted(read + missing) == list(range(100))
+
+
+def test_a_checkpoint_ends_the_reading(clip: Clip, limits: Limits) -> None:
+    def stop() -> None:
+        raise InterruptedError
+
+    path = clip("cfr.mp4")
+    plan = select_frames(read_timeline(path, limits))
+    with pytest.raises(InterruptedError):
+        list(read_frames(path, plan, range(50), limits, [], stop))
+
+
+def test_an_empty_span_reads_nothing(clip: Clip, limits: Limits) -> None:
+    path = clip("cfr.mp4")
+    plan = select_frames(read_timeline(path, limits))
+    assert not list(read_frames(path, plan, range(5, 5), limits, []))
+
+
+def test_a_colour_encoding_that_nobody_reads_is_refused(clip: Clip, limits: Limits) -> None:
+    path = clip("strange.mp4")
+    plan = select_frames(read_timeline(path, limits))
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    with pytest.raises(Refusal) as caught:
+        frame.rgb()
+    assert caught.value.code == ErrorCode.NOT_A_VIDEO
+
+
+def test_high_dynamic_range_becomes_plain_bt709(clip: Clip, limits: Limits) -> None:
+    path = clip("hdr.mp4")
+    plan = select_frames(read_timeline(path, limits))
+    picture = plan.picture
+    assert picture.tone_mapped
+    assert (picture.matrix, picture.primaries, picture.transfer) == (1, 1, 1)
+    frame = next(read_frames(path, plan, range(1), limits, []))
+    assert frame.planes().shape == (180, 160)
+    assert frame.rgb().std() > 30
+
+
+def test_pixels_that_are_not_square_stay_so_when_turned(clip: Clip, limits: Limits) -> None:
+    assert read_timeline(clip("wide.mp4"), limits).picture.pixel_aspect == Fraction(4, 3)
+    assert read_timeline(clip("stretched.mp4"), limits).picture.pixel_aspect == Fraction(3, 4)
+
+
+def test_the_first_size_wins_when_the_size_changes(
+    clip: Clip, tmp_path: Path, limits: Limits
+) -> None:
+    path = tmp_path / "input.ts"
+    path.write_bytes(clip("open.ts").read_bytes() + clip("small.ts").read_bytes())
+    plan = select_frames(read_timeline(path, limits))
+    assert len(plan) == 200
+    shapes = {frame.rgb().shape for frame in read_frames(path, plan, range(200), limits, [])}
+    assert shapes == {(120, 160, 3)}

@@ -1,0 +1,101 @@
+"""The file store: files appear whole or not at all. Here on the local disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that stands in the store."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+
+
+class LocalStore:
+    """Files under one root; `scratch` lies on the same disk, so that a put is a rename."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._scratch = root / ".scratch"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private folder to work in, gone afterwards."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, key: str, source: Path) -> Stored:
+        """Takes a finished file over: synced to the disk, summed, then visible under its key."""
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        digest, size = _sync_and_sum(source)
+        source.replace(target)
+        _sync_folder(target.parent)
+        return Stored(key, size, digest)
+
+    def put_bytes(self, key: str, data: bytes) -> Stored:
+        """Stores bytes under a key."""
+        with self.scratch() as folder:
+            source = folder / "data"
+            source.write_bytes(data)
+            return self.put(key, source)
+
+    def path(self, key: str) -> Path:
+        """Where a file can be read here. Raises `ValueError` for a key outside the root."""
+        path = (self._root / key).resolve()
+        if not path.is_relative_to(self._root.resolve()):
+            raise ValueError(f"key outside the store: {key}")
+        return path
+
+    def delete(self, key: str) -> None:
+        """Removes a file, and its folders where they are empty by now."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        root = self._root.resolve()
+        with suppress(OSError):
+            for folder in path.parents:
+                if folder == root:
+                    break
+                folder.rmdir()
+
+    def check(self) -> None:
+        """Raises `OSError` if the store cannot be written."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = self._scratch / f"probe-{secrets.token_hex(4)}"
+        probe.write_bytes(b"")
+        probe.unlink()
+
+
+def _sync_and_sum(path: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb+") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            size += len(piece)
+        os.fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

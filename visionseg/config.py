@@ -1,0 +1,125 @@
+"""Every setting, read once from the environment: one frozen class per section."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class _Section(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="VISIONSEG_", frozen=True, extra="ignore")
+
+
+class Services(_Section):
+    """Where PostgreSQL and Redis are. Empty URLs: `visionseg up` starts its own."""
+
+    database_url: str = ""
+    redis_url: str = Field(default="", description="As redis-py takes it: redis://, unix://")
+    broker_url: str = Field(default="", description="As Celery takes it: redis://, redis+socket://")
+    pool_size: int = 10
+
+
+class Storage(_Section):
+    """Where files live and for how long."""
+
+    home: Path = Field(default=Path(".visionseg"), description="The folder that holds all data")
+    outputs_keep_s: float = 7 * 86400
+    inline_bytes: int = Field(default=256 * 1024, description="Outputs up to this are data URIs")
+
+    @property
+    def files(self) -> Path:
+        """The root of the local file store."""
+        return self.home / "files"
+
+
+class Http(_Section):
+    """How the API is reached."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = Field(default="", description="Base of all links; default: as requested")
+    trusted_proxies: str = Field(
+        default="127.0.0.1",
+        description="Addresses whose X-Forwarded-Proto and -For are believed, comma separated",
+    )
+    heartbeat_after_s: float = Field(default=10.0, description="Silence before a hold's first byte")
+    key_pepper: SecretStr = Field(
+        default=SecretStr(""), description="Secret mixed into key digests"
+    )
+
+
+class Limits(_Section):
+    """What is refused as too much."""
+
+    body_bytes: int = 140 * MIB
+    data_uri_bytes: int = 100 * MIB
+    download_bytes: int = 16 * GIB
+    image_pixels: int = 40_000_000
+    frame_pixels: int = 8_900_000
+    video_frames: int = 1_000_000
+    video_s: float = 12 * 3600
+    fetch_total_s: float = 3600
+    fetch_stall_s: float = 60
+    queued_predictions: int = Field(default=100_000, description="Open ones, over all keys")
+    allowed_hosts: frozenset[str] = Field(
+        default=frozenset(),
+        description="JSON list of hosts, host:port or networks that URLs may name though private",
+    )
+    ca_file: Path | None = Field(default=None, description="Certificates trusted for URL inputs")
+
+
+class Models(_Section):
+    """Which models run here."""
+
+    model_config = SettingsConfigDict(env_prefix="", frozen=True, extra="ignore")
+
+    sam3_weights: str = Field(default="", description="A local folder or a hub id")
+    embedded_fallback: bool = Field(
+        default=False, description="Let embedded/lite answer for facebook/sam3 without weights"
+    )
+    weights_cache: Path = Field(
+        default=Path("~/.cache/visionseg"), alias="VISIONSEG_WEIGHTS_CACHE", validate_default=True
+    )
+    threads: int = Field(default=2, alias="VISIONSEG_THREADS")
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the embedded models' files."""
+        return self.weights_cache.expanduser()
+
+
+class Lease(_Section):
+    """How long a worker may be silent. See docs/decisions/0002."""
+
+    lease_s: float = 30.0
+    heartbeat_s: float = 5.0
+    watch_s: float = Field(default=0.25, description="How often a worker looks for a cancel")
+    stall_s: float = Field(default=90.0, description="Without progress: the lease is not renewed")
+    sweep_s: float = 5.0
+    turn_s: float = Field(default=20.0, description="A worker's seconds of claims for one hint")
+    max_transient: int = Field(default=4, description="Tries of a unit that fails in passing")
+    max_losses: int = Field(default=3, description="Worker deaths of one unit at the same frame")
+    max_attempts: int = 10
+
+
+class Settings(_Section):
+    """All sections."""
+
+    services: Services = Field(default_factory=Services)
+    storage: Storage = Field(default_factory=Storage)
+    http: Http = Field(default_factory=Http)
+    limits: Limits = Field(default_factory=Limits)
+    models: Models = Field(default_factory=Models)
+    lease: Lease = Field(default_factory=Lease)
+
+
+@lru_cache(maxsize=1)
+def read_settings() -> Settings:
+    """The settings of this process, read on the first call."""
+    return Settings()

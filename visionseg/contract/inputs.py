@@ -1,0 +1,214 @@
+"""What a client may ask: every field, default and bound of the two submission routes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    model_validator,
+)
+
+
+class Kind(StrEnum):
+    """What a prediction works on."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+class OutputFormat(StrEnum):
+    """The form of a video's result."""
+
+    MP4 = "mp4"
+    FRAMES = "frames"
+    MASKS = "masks"
+    COCO_RLE = "coco_rle"
+
+
+MaskColor = Literal["green", "red", "blue", "yellow", "cyan", "magenta"]
+
+DEFAULT_PROVIDER = "wujie"
+DEFAULT_MODEL = "facebook/sam3"
+DEFAULT_PROMPT = "person"
+MAX_PROMPT_CHARACTERS = 1000
+MAX_PROMPT_MARKS = 256
+DEFAULT_DEADLINE_S = 24 * 3600
+
+
+def _empty_is_absent(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid number, not true or false")  # noqa: TRY004 - pydantic takes ValueError
+    return value
+
+
+Prompt = Annotated[
+    Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARACTERS)] | None,
+    BeforeValidator(_empty_is_absent),
+]
+Source = Annotated[str, StringConstraints(min_length=1)]
+Unit = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=0, le=1)]
+Pixel = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=-(10**6), le=10**6)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10**9)]
+Seconds = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=0, le=10**7)]
+
+
+class Strict(BaseModel):
+    """A field that the contract does not know is an error, so that a typing slip is seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PointPrompt(Strict):
+    """A click in pixels of the upright picture: on the object, or on what is not the object."""
+
+    x: Pixel
+    y: Pixel
+    positive: bool = True
+
+
+class BoxPrompt(Strict):
+    """A rectangle in pixels of the upright picture, with an area above zero."""
+
+    x_min: Pixel
+    y_min: Pixel
+    x_max: Pixel
+    y_max: Pixel
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        if self.x_max <= self.x_min or self.y_max <= self.y_min:
+            raise ValueError("A box needs x_min < x_max and y_min < y_max")
+        return self
+
+
+class OnFrame(Strict):
+    """Where in a video a mark stands: a processed frame counted from 0, and the object's id."""
+
+    frame_index: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=10**9)] = 0
+    object_id: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10**6)] = 1
+
+
+class VideoPointPrompt(OnFrame, PointPrompt):
+    """A click on one frame of a video."""
+
+
+class VideoBoxPrompt(OnFrame, BoxPrompt):
+    """A rectangle on one frame of a video."""
+
+
+class ImageInput(Strict):
+    """`input` of `POST /v1/vision-segment/predictions`."""
+
+    image: Source = Field(
+        description="An https URL, a `data:image/*;base64,…` URI, or a file of this service"
+    )
+    prompt: Prompt = Field(
+        default=None,
+        description="What to find; commas separate concepts. "
+        f"`{DEFAULT_PROMPT}` where no prompt, point or box is given",
+    )
+    threshold: Unit = 0.5
+    point_prompts: list[PointPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
+    box_prompts: list[BoxPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
+    mask_color: MaskColor = "green"
+    mask_opacity: Unit = 0.5
+    save_overlay: bool = False
+    mask_only: bool = False
+    return_zip: bool = True
+    include_scores: bool = False
+    include_boxes: bool = False
+
+    def effective_prompt(self) -> str | None:
+        """The words to look for; None where only points or boxes say what to find."""
+        if self.prompt is None and not self.point_prompts and not self.box_prompts:
+            return DEFAULT_PROMPT
+        return self.prompt
+
+
+class VideoInput(Strict):
+    """`input` of `POST /v1/vision-segment/video`."""
+
+    video: Source = Field(
+        description="An https URL, a `data:video/*;base64,…` URI, or a file of this service"
+    )
+    prompt: Prompt = Field(
+        default=None, description="What to find and follow; commas separate concepts"
+    )
+    output_format: OutputFormat = OutputFormat.MP4
+    threshold: Unit = 0.5
+    frame_stride: Count = Field(default=1, description="Process every n-th frame of the range")
+    start_time: Seconds = 0.0
+    end_time: Seconds | None = None
+    max_frames: Count | None = None
+    prompt_propagation: bool = True
+    re_detect_every: Count = 30
+    mask_color: MaskColor = "green"
+    mask_opacity: Unit = 0.5
+    fps: Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(gt=0, le=1000)] | None = None
+    point_prompts: list[VideoPointPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
+    box_prompts: list[VideoBoxPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
+
+    @model_validator(mode="after")
+    def _says_what_to_find(self) -> Self:
+        if self.prompt is None and not self.point_prompts and not self.box_prompts:
+            raise ValueError("A video needs a prompt, a point or a box")
+        return self
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        if self.end_time is not None and self.end_time <= self.start_time:
+            raise ValueError("end_time must be greater than start_time")
+        return self
+
+    def effective_prompt(self) -> str | None:
+        """The words to look for; None where only points or boxes say what to find."""
+        return self.prompt
+
+
+SegmentInput = ImageInput | VideoInput
+
+
+class Submission(Strict):
+    """What both submission bodies hold beside `input`."""
+
+    provider: str = DEFAULT_PROVIDER
+    model: str = DEFAULT_MODEL
+    deadline_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=30 * 86400)] = (
+        DEFAULT_DEADLINE_S
+    )
+    priority: Annotated[int, BeforeValidator(_no_bool), Field(ge=-100, le=100)] = Field(
+        default=0, description="Higher goes first, within your own key"
+    )
+
+
+class ImageSubmission(Submission):
+    """Body of `POST /v1/vision-segment/predictions`."""
+
+    input: ImageInput
+
+
+class VideoSubmission(Submission):
+    """Body of `POST /v1/vision-segment/video`."""
+
+    input: VideoInput
+
+
+AnySubmission = ImageSubmission | VideoSubmission
+
+
+def media_field(kind: Kind) -> str:
+    """The name of the input field that holds the picture or video."""
+    return "image" if kind is Kind.IMAGE else "video"
+
+

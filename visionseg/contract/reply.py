@@ -1,0 +1,140 @@
+"""What a client gets: the record of a prediction, problems, and the list of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from visionseg.contract.inputs import Kind
+from visionseg.contract.status import Status
+
+
+def _zulu(moment: datetime) -> str:
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+Moment = Annotated[datetime, PlainSerializer(_zulu, return_type=str, when_used="json")]
+"""A time in UTC, written as ISO 8601 with milliseconds and Z."""
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Progress(_Reply):
+    """How far the work is. `fps` counts processed frames a second since the work began."""
+
+    frames_done: int
+    frames_total: int | None
+    fps: float | None
+    eta_s: float | None
+    stage: str
+
+
+class QueueState(_Reply):
+    """How many predictions go first; null once the work has begun."""
+
+    position: int | None
+    eta_s: float | None
+
+
+class Artifact(_Reply):
+    """One file of the result."""
+
+    name: str
+    url: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    expires_at: Moment | None
+
+
+class Urls(_Reply):
+    """Where to go from here."""
+
+    get: str
+    cancel: str
+    events: str
+    web: str
+
+
+class Prediction(_Reply):
+    """The record of a prediction, the same on every route."""
+
+    id: str = Field(examples=["vs_5c1d0c2e8a0f4b7b9a3e6d2f10"])
+    kind: Kind
+    status: Status
+    provider: str
+    model: str
+    version: str | None = Field(description="The engine that answered and its version")
+    input: dict[str, Any]
+    output: str | None = Field(
+        description="A data URI, or a URL of this service when it would be longer than 256 KiB"
+    )
+    error: str | None
+    error_code: str | None
+    logs: str
+    metrics: dict[str, Any]
+    scores: list[float] | None = Field(default=None, description="Only when include_scores is set")
+    boxes: list[list[float]] | None = Field(
+        default=None, description="Only when include_boxes is set: [x_min, y_min, x_max, y_max]"
+    )
+    warnings: list[str]
+    progress: Progress
+    queue: QueueState
+    artifacts: list[Artifact]
+    created_at: Moment
+    started_at: Moment | None
+    completed_at: Moment | None
+    released_at: Moment | None
+    deadline: Moment
+    urls: Urls
+
+
+class PredictionList(_Reply):
+    """A page of records, newest first; `next` and `previous` are absolute URLs or null."""
+
+    results: list[Prediction]
+    next: str | None
+    previous: str | None
+
+
+class FieldProblem(_Reply):
+    """One field at fault."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemReply(_Reply):
+    """An error, as RFC 9457 describes it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem]
+
+
+class ServedModel(_Reply):
+    """A model that this service knows, and whether it can answer now."""
+
+    name: str
+    provider: str
+    description: str
+    text: bool
+    points: bool
+    boxes: bool
+    video: bool
+    available: bool
+
+
+class ModelList(_Reply):
+    """The models by name."""
+
+    models: list[ServedModel]

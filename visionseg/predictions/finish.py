@@ -1,0 +1,203 @@
+"""The ends of a unit of work: done, failed, given back or let go. Each is one transaction.
+
+A holder whose lease was lost meanwhile changes nothing: every function returns whether it held.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from visionseg.contract.errors import ERRORS, ErrorCode, Refusal
+from visionseg.contract.ids import PredictionId
+from visionseg.contract.status import FINAL, OPEN, Status
+from visionseg.predictions.installation import Installation
+from visionseg.queue.lanes import Lane
+from visionseg.records import files, predictions, units
+from visionseg.records.files import NewFile
+from visionseg.records.units import Claim, NewUnit
+
+LONGEST_BACK_OFF_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """What a prediction ends with: the name of the output file, and what stands in its record."""
+
+    output_name: str
+    scores: Sequence[float] | None = None
+    boxes: Sequence[Sequence[float]] | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a unit of work leaves behind; all of it becomes visible together, or none of it."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    frames_done: int = 0
+    files: Sequence[NewFile] = ()
+    new_units: Sequence[NewUnit] = ()
+    log_lines: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    success: Success | None = None
+
+
+def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool:
+    """Makes the outcome of a unit visible, if its claim is held and its prediction still open."""
+    with installation.database.begin() as connection:
+        row = predictions.lock(connection, claim.prediction_id)
+        if row is None or row.status not in OPEN:
+            return False
+        if not units.finish(connection, claim, outcome.result, outcome.frames_done):
+            return False
+        files.add(connection, row.organisation_id, claim.prediction_id, outcome.files)
+        units.add(connection, claim.prediction_id, outcome.new_units)
+        predictions.say(connection, claim.prediction_id, outcome.log_lines, outcome.warnings)
+        predictions.annotate(connection, claim.prediction_id, **outcome.columns)
+        if outcome.success is not None:
+            _succeed(connection, installation, claim, outcome.success, row.metrics)
+        units.refresh_turns(connection, claim.prediction_id)
+    wake_ready(installation, claim)
+    installation.notices.tell(claim.prediction_id)
+    return True
+
+
+def _succeed(
+    connection: Connection,
+    installation: Installation,
+    claim: Claim,
+    success: Success,
+    metrics: Mapping[str, Any],
+) -> None:
+    predictions.move(
+        connection,
+        claim.prediction_id,
+        Status.SUCCEEDED,
+        stage="succeeded",
+        output_name=success.output_name,
+        scores=success.scores,
+        boxes=success.boxes,
+        metrics={**metrics, **success.metrics},
+    )
+    close_job(connection, installation, claim.prediction_id)
+
+
+def close_job(
+    connection: Connection, installation: Installation, prediction_id: PredictionId
+) -> None:
+    """What follows every final move: open units end, files get their time, workers are let go."""
+    units.drop_open(connection, prediction_id)
+    units.refresh_turns(connection, prediction_id)
+    files.expire_with(connection, prediction_id, installation.settings.storage.outputs_keep_s)
+    predictions.release(connection, prediction_id)
+
+
+def wake_ready(installation: Installation, claim: Claim) -> None:
+    """Hints at the lanes in which the claim's job has ready units."""
+    with installation.database.connect() as connection:
+        lanes = units.ready_lanes(connection, claim.prediction_id)
+    for lane in lanes:
+        installation.hints.wake(Lane(lane))
+
+
+def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
+    """Ends a unit that went wrong: tried again with back-off if its code allows, else final."""
+    with installation.database.begin() as connection:
+        row = predictions.lock(connection, claim.prediction_id)
+        if row is None or row.status not in OPEN:
+            return False
+        tries, _ = units.tries(connection, claim)
+        again = refusal.kind.retryable and tries < installation.settings.lease.max_transient
+        if again:
+            held = units.give_back(
+                connection, claim, after_s=back_off_s(tries), counts_attempt=True
+            )
+            line = f"{claim.kind}: try {tries} failed ({refusal.code}), trying again"
+            predictions.say(connection, claim.prediction_id, [line])
+            units.refresh_turns(connection, claim.prediction_id)
+        else:
+            held = units.drop(connection, claim)
+            if held:
+                end_failed(connection, installation, claim.prediction_id, refusal)
+    if held:
+        installation.notices.tell(claim.prediction_id)
+    return held
+
+
+def end_failed(
+    connection: Connection,
+    installation: Installation,
+    prediction_id: PredictionId,
+    refusal: Refusal,
+) -> None:
+    """Moves a prediction to `failed` with the refusal's code and sentence."""
+    moved = predictions.move(
+        connection,
+        prediction_id,
+        Status.FAILED,
+        stage="failed",
+        error=refusal.detail,
+        error_code=refusal.code,
+    )
+    if moved is not None:
+        close_job(connection, installation, prediction_id)
+
+
+def back_off_s(tries: int) -> float:
+    """Seconds before the next try: 1, 2, 4 … up to 60, each with up to half of it as jitter."""
+    base = min(LONGEST_BACK_OFF_S, 2.0 ** max(0, tries - 1))
+    return base * (1 + random.random() / 2)  # noqa: S311 - jitter is no secret
+
+
+def give_back(installation: Installation, claim: Claim) -> bool:
+    """Returns a unit unfinished because the worker stops; this counts as no attempt."""
+    with installation.database.begin() as connection:
+        row = predictions.lock(connection, claim.prediction_id)
+        if row is None or row.status in FINAL:
+            return False
+        held = units.give_back(connection, claim, after_s=0, counts_attempt=False)
+        units.refresh_turns(connection, claim.prediction_id)
+    if held:
+        installation.hints.wake(Lane(claim.lane))
+    return held
+
+
+def let_go(installation: Installation, claim: Claim) -> None:
+    """Ends a unit whose prediction is final; the last one to let go sets `released_at`."""
+    with installation.database.begin() as connection:
+        row = predictions.lock(connection, claim.prediction_id)
+        if row is not None and row.status in FINAL:
+            units.drop(connection, claim)
+            predictions.release(connection, claim.prediction_id)
+
+
+def lose(installation: Installation, claim: Claim) -> bool:
+    """Takes a unit away from a holder that died or froze; ends the job if the unit is poison."""
+    lease = installation.settings.lease
+    with installation.database.begin() as connection:
+        row = predictions.lock(connection, claim.prediction_id)
+        if row is None:
+            return False
+        if row.status in FINAL:
+            held = units.drop(connection, claim)
+            predictions.release(connection, claim.prediction_id)
+            return held
+        held = units.give_back(connection, claim, after_s=0.1, counts_attempt=True, lost=True)
+        if not held:
+            return False
+        tries, losses = units.tries(connection, claim)
+        line = f"{claim.kind}: worker lost on try {tries}"
+        predictions.say(connection, claim.prediction_id, [line])
+        if losses >= lease.max_losses or tries >= lease.max_attempts:
+            refusal = Refusal(ErrorCode.WORKER_LOST, ERRORS[ErrorCode.WORKER_LOST].sentence)
+            end_failed(connection, installation, claim.prediction_id, refusal)
+        units.refresh_turns(connection, claim.prediction_id)
+    installation.notices.tell(claim.prediction_id)
+    installation.hints.wake(Lane(claim.lane))
+    return True

@@ -1,0 +1,98 @@
+"""Accepting a prediction: everything is checked first, then one transaction writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from visionseg.access.keys import Caller
+from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.contract.ids import PredictionId, new_prediction_id
+from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
+from visionseg.predictions import engines
+from visionseg.predictions.installation import Installation
+from visionseg.predictions.sources import Given, Source, resolve
+from visionseg.queue.lanes import LANE_OF, UnitKind
+from visionseg.records import files, predictions, units
+from visionseg.records.predictions import NewPrediction
+from visionseg.records.units import NewUnit
+
+
+def submit(
+    installation: Installation,
+    caller: Caller,
+    submission: AnySubmission,
+    given_input: Mapping[str, Any],
+    base_url: str,
+) -> PredictionId:
+    """Writes a prediction in `starting` and wakes its lane; `given_input` is echoed as sent.
+
+    Raises `Refusal` where the JSON alone shows that it cannot be done. Nothing is left behind then.
+    """
+    kind = Kind.IMAGE if isinstance(submission, ImageSubmission) else Kind.VIDEO
+    choice = engines.choose(submission, installation.settings.models)
+    refuse_if_full(installation)
+    prediction_id = new_prediction_id()
+    given = Given(getattr(submission.input, media_field(kind)), base_url)
+    source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
+    new = NewPrediction(
+        id=prediction_id,
+        organisation_id=caller.organisation_id,
+        key_id=caller.key_id,
+        kind=kind,
+        provider=submission.provider,
+        model=submission.model,
+        engine=choice.engine,
+        input=_echoed(given_input, kind, source),
+        params=submission.input.model_dump(mode="json", exclude={media_field(kind)}),
+        source={**source.spec, "echo": source.echo},
+        priority=submission.priority,
+        deadline_s=submission.deadline_s,
+        stage="queued",
+        warnings=choice.warnings,
+        frames_total=1 if kind is Kind.IMAGE else None,
+    )
+    try:
+        first = _write(installation, new, source)
+    except BaseException:
+        if source.stored is not None:
+            installation.store.delete(source.stored.store_key)
+        raise
+    installation.hints.wake(LANE_OF[first])
+    return prediction_id
+
+
+def refuse_if_full(installation: Installation) -> None:
+    """Raises `Refusal` (queue_full) when the whole queue holds as many as the setting allows."""
+    with installation.database.connect() as connection:
+        waiting = predictions.count_open(connection)
+    if waiting >= installation.settings.limits.queued_predictions:
+        raise Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
+
+
+def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
+    echoed = dict(given)
+    if source.echo is not None:
+        echoed[media_field(kind)] = None  # its URL depends on how the record is asked for
+    return echoed
+
+
+def _write(installation: Installation, new: NewPrediction, source: Source) -> UnitKind:
+    planned = first_units(Kind(new.kind), fetch="url" in source.spec)
+    with installation.database.begin() as connection:
+        predictions.add(connection, new)
+        if source.stored is not None:
+            files.add(connection, new.organisation_id, new.id, [source.stored])
+        units.add(connection, new.id, planned)
+        units.refresh_turns(connection, new.id)
+    return UnitKind(planned[0].kind)
+
+
+def first_units(kind: Kind, *, fetch: bool) -> list[NewUnit]:
+    """The units a prediction begins with: fetch where there is a URL, then image or ingest."""
+    kinds = [UnitKind.FETCH] if fetch else []
+    kinds.append(UnitKind.IMAGE if kind is Kind.IMAGE else UnitKind.INGEST)
+    return [
+        NewUnit(seq, unit, LANE_OF[unit], after=[seq - 1] if seq else [])
+        for seq, unit in enumerate(kinds)
+    ]

@@ -1,0 +1,142 @@
+"""The sweeper: puts right what crashes, lost messages and passing time leave behind.
+
+It runs as a thread in every API process and worker parent; an advisory lock elects one of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy import Connection, text
+
+from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.contract.ids import FileId
+from visionseg.predictions.finish import close_job, end_failed, lose
+from visionseg.predictions.installation import Installation
+from visionseg.queue.lanes import Lane
+from visionseg.records import files, predictions, units, workers
+
+log = structlog.get_logger(__name__)
+LOCK = 0x76735F7377656570  # "vs_sweep"
+BATCH = 200
+HINTS_PER_LANE = 8
+
+
+def sweep(installation: Installation) -> None:
+    """One round, unless another process is at it: leases, deadlines, hints, files, workers."""
+    with _elected(installation) as elected:
+        if not elected:
+            return
+        free_expired_leases(installation)
+        fail_overdue(installation)
+        release_held(installation)
+        delete_expired_files(installation)
+        with installation.database.begin() as connection:
+            workers.forget_old(connection)
+            backlog = units.backlog(connection)
+    for lane, ready in backlog.items():
+        installation.hints.wake(Lane(lane), min(ready, HINTS_PER_LANE))
+
+
+@contextmanager
+def _elected(installation: Installation) -> Iterator[bool]:
+    with installation.database.connect().execution_options(
+        isolation_level="AUTOCOMMIT"
+    ) as connection:
+        elected = _lock(connection, "pg_try_advisory_lock")
+        try:
+            yield elected
+        finally:
+            if elected:
+                _lock(connection, "pg_advisory_unlock")
+
+
+def _lock(connection: Connection, function: str) -> bool:
+    return bool(connection.execute(text(f"SELECT {function}(:key)"), {"key": LOCK}).scalar_one())
+
+
+def free_expired_leases(installation: Installation) -> None:
+    """Takes units away from holders that fell silent."""
+    with installation.database.connect() as connection:
+        claims = units.expired(connection, BATCH)
+    for claim in claims:
+        if lose(installation, claim):
+            log.warning(
+                "lease_expired",
+                prediction_id=claim.prediction_id,
+                unit=claim.kind,
+                attempt=claim.attempt,
+                owner=claim.owner,
+            )
+
+
+def fail_overdue(installation: Installation) -> None:
+    """Fails the open predictions whose deadline has passed."""
+    with installation.database.connect() as connection:
+        overdue = predictions.overdue(connection, BATCH)
+    for prediction_id in overdue:
+        with installation.database.begin() as connection:
+            refusal = Refusal(ErrorCode.DEADLINE_EXCEEDED)
+            end_failed(connection, installation, prediction_id, refusal)
+        installation.notices.tell(prediction_id)
+
+
+def release_held(installation: Installation) -> None:
+    """Closes final predictions that nobody works on any more."""
+    with installation.database.connect() as connection:
+        held = predictions.held(connection, BATCH)
+    for prediction_id in held:
+        with installation.database.begin() as connection:
+            predictions.lock(connection, prediction_id)
+            close_job(connection, installation, prediction_id)
+
+
+def delete_expired_files(installation: Installation) -> None:
+    """Deletes files past their time, then says so in their rows."""
+    with installation.database.connect() as connection:
+        rows = files.expired(connection, BATCH)
+    for row in rows:
+        installation.store.delete(row.store_key)
+    if rows:
+        with installation.database.begin() as connection:
+            files.mark_deleted(connection, [FileId(row.id) for row in rows])
+
+
+class Every:
+    """Runs a step every `interval_s` in a thread until closed; a step that fails is told."""
+
+    def __init__(self, step: Callable[[], None], interval_s: float, name: str) -> None:
+        self._step = step
+        self._interval_s = interval_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begins; the first step runs at once."""
+        self._thread.start()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stops after the step that runs."""
+        self._closing.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._step()
+            except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
+                log.warning("step_failed", step=self._thread.name, error=str(error))
+            if self._closing.wait(self._interval_s):
+                return
+
+
+def sweeper(installation: Installation) -> Every:
+    """A sweeper thread, not yet started."""
+
+    def step() -> None:
+        sweep(installation)
+
+    return Every(step, installation.settings.lease.sweep_s, "sweeper")

@@ -1,0 +1,49 @@
+"""Waking a lane: a hint that may be lost, doubled or late without harm."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import structlog
+from celery import Celery
+
+from visionseg.queue.app import LOOK
+from visionseg.queue.lanes import Lane
+
+log = structlog.get_logger(__name__)
+BACKLOG = 1000
+
+
+class Hints:
+    """Publishes hints from a thread of its own, so that a frozen broker delays nobody."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._waiting: queue.SimpleQueue[Lane | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def wake(self, lane: Lane, times: int = 1) -> None:
+        """Hints at a lane; returns at once. Hints beyond a thousand unsent ones are dropped."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send, name="hints", daemon=True)
+                self._thread.start()
+        for _ in range(times):
+            if self._waiting.qsize() < BACKLOG:
+                self._waiting.put(lane)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Sends what waits, for at most `timeout_s`."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(timeout_s)
+            self._thread = None
+
+    def _send(self) -> None:
+        while (lane := self._waiting.get()) is not None:
+            try:
+                self._app.send_task(LOOK, queue=lane.value, retry=False, ignore_result=True)
+            except Exception as error:  # noqa: BLE001 - kombu raises many kinds; the sweeper hints again
+                log.warning("hint_not_sent", lane=lane, error=str(error))

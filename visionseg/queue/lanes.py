@@ -1,0 +1,40 @@
+"""The lanes of work. A lane is a queue of the broker and a column of the turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Lane(StrEnum):
+    """Where a unit of work waits."""
+
+    IMAGES = "images"
+    VIDEOS = "videos"
+    MEDIA = "media"
+    FETCH = "fetch"
+
+
+GPU_LANES = (Lane.IMAGES, Lane.VIDEOS)
+CPU_LANES = (Lane.MEDIA, Lane.FETCH)
+
+
+class UnitKind(StrEnum):
+    """What a unit of work does."""
+
+    FETCH = "fetch"
+    INGEST = "ingest"
+    IMAGE = "image"
+    CHUNK = "chunk"
+    RENDER = "render"
+    ASSEMBLE = "assemble"
+
+
+LANE_OF: Mapping[UnitKind, Lane] = {
+    UnitKind.FETCH: Lane.FETCH,
+    UnitKind.INGEST: Lane.MEDIA,
+    UnitKind.IMAGE: Lane.IMAGES,
+    UnitKind.CHUNK: Lane.VIDEOS,
+    UnitKind.RENDER: Lane.MEDIA,
+    UnitKind.ASSEMBLE: Lane.MEDIA,
+}

@@ -1,0 +1,225 @@
+"""Statements on predictions. `move` is the only writer of a status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, tuple_, update
+
+from visionseg.contract.ids import KeyId, OrganisationId, PredictionId
+from visionseg.contract.status import FINAL, OPEN, Status, sources
+from visionseg.records.tables import NOW, events, from_now, predictions, turns, units
+
+MAX_LOG_CHARACTERS = 64 * 1024
+Record = Row[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrediction:
+    """What is known of a prediction when it is accepted."""
+
+    id: PredictionId
+    organisation_id: OrganisationId
+    key_id: KeyId
+    kind: str
+    provider: str
+    model: str
+    engine: str
+    input: Mapping[str, Any]
+    params: Mapping[str, Any]
+    source: Mapping[str, Any]
+    priority: int
+    deadline_s: float
+    stage: str
+    warnings: Sequence[str]
+    frames_total: int | None
+
+
+def add(connection: Connection, new: NewPrediction) -> None:
+    """Writes the row in `starting`."""
+    values = {field: getattr(new, field) for field in new.__slots__ if field != "deadline_s"}
+    values |= {"status": Status.STARTING, "warnings": list(new.warnings)}
+    deadline = from_now(new.deadline_s)
+    connection.execute(insert(predictions).values(**values, deadline=deadline))
+
+
+def move(
+    connection: Connection, prediction_id: PredictionId, target: Status, **values: object
+) -> Record | None:
+    """Moves a prediction to `target` if the table of moves allows it, and writes the event.
+
+    Returns the row as it is now, or None: someone else moved it, and the caller stops quietly.
+    """
+    stamp = "completed_at" if target in FINAL else "started_at"
+    statement = (
+        update(predictions)
+        .where(predictions.c.id == prediction_id, predictions.c.status.in_(sources(target)))
+        .values(status=target, **{stamp: NOW}, **values)
+        .returning(predictions)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is not None:
+        event = "completed" if target in FINAL else "start"
+        add_event(connection, prediction_id, event, {"status": target})
+    return row
+
+
+def add_event(
+    connection: Connection, prediction_id: PredictionId, kind: str, data: Mapping[str, Any]
+) -> None:
+    """Tells what happened, in the transaction in which it happens."""
+    values = {"prediction_id": prediction_id, "kind": kind, "data": dict(data)}
+    connection.execute(insert(events).values(**values))
+
+
+def lock(connection: Connection, prediction_id: PredictionId) -> Record | None:
+    """The row, locked until the transaction ends: every change of a job's units begins here."""
+    statement = select(predictions).where(predictions.c.id == prediction_id).with_for_update()
+    return connection.execute(statement).one_or_none()
+
+
+def annotate(connection: Connection, prediction_id: PredictionId, **values: object) -> None:
+    """Writes columns other than `status`; the caller holds the lock."""
+    if values:
+        statement = update(predictions).where(predictions.c.id == prediction_id)
+        connection.execute(statement.values(**values))
+
+
+def say(
+    connection: Connection,
+    prediction_id: PredictionId,
+    log_lines: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> None:
+    """Appends log lines and the warnings that are not yet there."""
+    if log_lines:
+        added = "".join(f"{line}\n" for line in log_lines)
+        kept = func.right(predictions.c.logs + added, MAX_LOG_CHARACTERS)
+        annotate(connection, prediction_id, logs=kept)
+    for warning in warnings:
+        statement = update(predictions).where(
+            predictions.c.id == prediction_id, ~predictions.c.warnings.contains([warning])
+        )
+        connection.execute(
+            statement.values(warnings=predictions.c.warnings + func.jsonb_build_array(warning))
+        )
+
+
+def release(connection: Connection, prediction_id: PredictionId) -> bool:
+    """Sets `released_at` once a final prediction has no leased unit left."""
+    leased = select(units.c.id).where(
+        units.c.prediction_id == prediction_id, units.c.state == "leased"
+    )
+    statement = (
+        update(predictions)
+        .where(
+            predictions.c.id == prediction_id,
+            predictions.c.status.in_(FINAL),
+            predictions.c.released_at.is_(None),
+            ~leased.exists(),
+        )
+        .values(released_at=NOW)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def get(connection: Connection, prediction_id: PredictionId) -> Record | None:
+    """The row, for a worker that holds a claim on it."""
+    statement = select(predictions).where(predictions.c.id == prediction_id)
+    return connection.execute(statement).one_or_none()
+
+
+def find(
+    connection: Connection,
+    prediction_id: PredictionId,
+    organisation_id: OrganisationId,
+) -> Record | None:
+    """The row, if it belongs to the organisation."""
+    statement = select(predictions).where(
+        predictions.c.id == prediction_id, predictions.c.organisation_id == organisation_id
+    )
+    return connection.execute(statement).one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which predictions of an organisation to list: newest first, `limit` of them."""
+
+    organisation_id: OrganisationId
+    limit: int
+    after: tuple[datetime, str] | None = None
+    before: tuple[datetime, str] | None = None
+    status: Status | None = None
+    kind: str | None = None
+    model: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def list_page(connection: Connection, page: Page) -> list[Record]:
+    """At most `limit` rows, newest first; with `before`, the ones just newer than it."""
+    statement = select(predictions).where(*_wanted(page)).limit(page.limit)
+    place = tuple_(predictions.c.created_at, predictions.c.id)
+    if page.before is not None:
+        statement = statement.where(place > tuple_(*map(literal, page.before)))
+        newest_last = statement.order_by(predictions.c.created_at, predictions.c.id)
+        return list(reversed(connection.execute(newest_last).all()))
+    if page.after is not None:
+        statement = statement.where(place < tuple_(*map(literal, page.after)))
+    newest_first = (predictions.c.created_at.desc(), predictions.c.id.desc())
+    return list(connection.execute(statement.order_by(*newest_first)).all())
+
+
+def _wanted(page: Page) -> list[ColumnElement[bool]]:
+    c = predictions.c
+    equal = {"status": page.status, "kind": page.kind, "model": page.model}
+    conditions = [c.organisation_id == page.organisation_id]
+    conditions += [c[name] == value for name, value in equal.items() if value is not None]
+    if page.created_after is not None:
+        conditions.append(c.created_at > page.created_after)
+    if page.created_before is not None:
+        conditions.append(c.created_at < page.created_before)
+    return conditions
+
+
+def count_open(connection: Connection) -> int:
+    """How many predictions are not final, over all keys."""
+    statement = select(func.count()).where(predictions.c.status.in_(OPEN))
+    return connection.execute(statement).scalar_one()
+
+
+def overdue(connection: Connection, limit: int) -> list[PredictionId]:
+    """Open predictions whose deadline has passed."""
+    c = predictions.c
+    statement = select(c.id).where(c.status.in_(OPEN), c.deadline < NOW).limit(limit)
+    return [PredictionId(found) for found in connection.execute(statement).scalars()]
+
+
+def held(connection: Connection, limit: int) -> list[PredictionId]:
+    """Final predictions, not yet released, that no worker holds."""
+    c = predictions.c
+    leased = select(units.c.id).where(units.c.prediction_id == c.id, units.c.state == "leased")
+    statement = select(c.id).where(
+        c.completed_at.is_not(None), c.released_at.is_(None), ~leased.exists()
+    )
+    return [PredictionId(found) for found in connection.execute(statement.limit(limit)).scalars()]
+
+
+def queue_position(connection: Connection, prediction_id: PredictionId) -> int | None:
+    """How many jobs go before this one in its lane; None when it does not wait."""
+    mine = select(turns).where(turns.c.prediction_id == prediction_id, turns.c.ready > 0).subquery()
+    ahead = (
+        select(func.count())
+        .select_from(turns)
+        .where(
+            turns.c.lane == mine.c.lane,
+            turns.c.ready > 0,
+            tuple_(-turns.c.priority, turns.c.created_at)
+            < tuple_(-mine.c.priority, mine.c.created_at),
+        )
+        .scalar_subquery()
+    )
+    return connection.execute(select(ahead).select_from(mine).limit(1)).scalar_one_or_none()

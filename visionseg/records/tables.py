@@ -1,0 +1,220 @@
+"""The tables. Every time in them is the database's clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+NOW = func.clock_timestamp()
+
+
+def from_now(seconds: float) -> ColumnElement[datetime]:
+    """A moment that many seconds ahead on the database's clock; behind it, if negative."""
+    return NOW + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _time(name: str, *, required: bool = False) -> Column[Any]:
+    default = NOW if required else None
+    return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
+
+
+def _words(name: str, *, required: bool = True) -> Column[Any]:
+    return Column(name, Text, nullable=not required)
+
+
+def _count(name: str, start: int = 0) -> Column[Any]:
+    return Column(name, Integer, nullable=False, server_default=str(start))
+
+
+organisations = Table(
+    "organisations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    _time("created_at", required=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organisation_id", Text, ForeignKey("organisations.id"), nullable=False, index=True),
+    _words("name"),
+    _words("hint"),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _time("created_at", required=True),
+    _time("expires_at"),
+    _time("revoked_at"),
+    _time("last_used_at"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organisation_id", Text, ForeignKey("organisations.id"), nullable=False),
+    Column("key_id", Text, ForeignKey("api_keys.id"), nullable=False, index=True),
+    _words("kind"),
+    _words("provider"),
+    _words("model"),
+    _words("engine"),
+    _words("version", required=False),
+    _words("status"),
+    Column("input", JSONB, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("source", JSONB, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("logs", Text, nullable=False, server_default=""),
+    Column("warnings", JSONB, nullable=False, server_default="[]"),
+    _words("error", required=False),
+    _words("error_code", required=False),
+    Column("scores", JSONB),
+    Column("boxes", JSONB),
+    Column("metrics", JSONB, nullable=False, server_default="{}"),
+    _words("output_name", required=False),
+    Column("frames_total", Integer),
+    _words("stage"),
+    _time("created_at", required=True),
+    _time("started_at"),
+    _time("completed_at"),
+    _time("released_at"),
+    Column("deadline", DateTime(timezone=True), nullable=False),
+    Index("ix_predictions_newest", "organisation_id", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_predictions_open",
+        "deadline",
+        postgresql_where=text("status IN ('starting', 'processing')"),
+    ),
+    Index(
+        "ix_predictions_held",
+        "completed_at",
+        postgresql_where=text("completed_at IS NOT NULL AND released_at IS NULL"),
+    ),
+)
+
+units = Table(
+    "units",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("prediction_id", Text, ForeignKey("predictions.id", ondelete="CASCADE"), nullable=False),
+    _count("seq"),
+    _words("kind"),
+    _words("lane"),
+    _words("state"),
+    Column("after", ARRAY(Integer), nullable=False, server_default="{}"),
+    _count("waits_for"),
+    Column("payload", JSONB, nullable=False, server_default="{}"),
+    Column("result", JSONB),
+    _count("attempt"),
+    _count("given_back"),
+    _count("losses"),
+    _count("frames_done"),
+    Column("lost_at_frame", Integer),
+    _time("not_before", required=True),
+    _words("owner", required=False),
+    _time("lease_until"),
+    _time("started_at"),
+    _time("finished_at"),
+    Column("seconds", Float),
+    UniqueConstraint("prediction_id", "seq"),
+    Index("ix_units_leased", "lease_until", postgresql_where=text("state = 'leased'")),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column(
+        "prediction_id",
+        Text,
+        ForeignKey("predictions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("lane", Text, primary_key=True),
+    _words("engine"),
+    _count("ready"),
+    _count("priority"),
+    _time("ready_at"),
+    _time("last_served_at"),
+    _time("created_at", required=True),
+    Index(
+        "ix_turns_ready",
+        "lane",
+        text("priority DESC"),
+        text("last_served_at NULLS FIRST"),
+        "created_at",
+        postgresql_where=text("ready > 0"),
+    ),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organisation_id", Text, ForeignKey("organisations.id"), nullable=False),
+    Column("prediction_id", Text, ForeignKey("predictions.id"), index=True),
+    _words("role"),
+    Column("name", Text, nullable=False, unique=True),
+    _words("store_key"),
+    _words("content_type"),
+    Column("size_bytes", BigInteger, nullable=False),
+    _words("sha256"),
+    _count("position"),
+    _time("created_at", required=True),
+    _time("expires_at"),
+    _time("deleted_at"),
+    Index("ix_files_expiring", "expires_at", postgresql_where=text("deleted_at IS NULL")),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("prediction_id", Text, ForeignKey("predictions.id", ondelete="CASCADE"), nullable=False),
+    _words("kind"),
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    _time("at", required=True),
+    Index("ix_events_prediction_id_id", "prediction_id", "id"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _words("host"),
+    Column("pid", Integer, nullable=False),
+    Column("lanes", ARRAY(Text), nullable=False),
+    Column("engines", ARRAY(Text), nullable=False),
+    _words("version"),
+    Column("draining", Boolean, nullable=False, server_default="false"),
+    _time("started_at", required=True),
+    _time("seen_at", required=True),
+)

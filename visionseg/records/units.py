@@ -1,0 +1,357 @@
+"""Statements on units of work and on turns (which job is next in a lane).
+
+Order of locks, everywhere: the prediction's row, then its units, then its turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    any_,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from visionseg.contract.ids import PredictionId
+from visionseg.contract.status import OPEN
+from visionseg.records.tables import NOW, from_now, predictions, turns, units
+
+OPEN_STATES = ("blocked", "ready", "leased")
+
+
+@dataclass(frozen=True, slots=True)
+class NewUnit:
+    """A unit of work; it becomes ready when every unit whose `seq` stands in `after` is done."""
+
+    seq: int
+    kind: str
+    lane: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    after: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a unit: every write of the holder names unit, attempt and owner.
+
+    `attempt` is the fencing token. It grows with each claim, so an older holder writes nothing.
+    """
+
+    unit_id: int
+    prediction_id: PredictionId
+    seq: int
+    kind: str
+    lane: str
+    attempt: int
+    owner: str
+    payload: Mapping[str, Any]
+
+
+def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUnit]) -> None:
+    """Writes units; those that wait for nothing are ready. The caller refreshes the turns."""
+    rows = [
+        {
+            "prediction_id": prediction_id,
+            "seq": unit.seq,
+            "kind": unit.kind,
+            "lane": unit.lane,
+            "payload": dict(unit.payload),
+            "after": list(unit.after),
+            "waits_for": len(unit.after),
+            "state": "blocked" if unit.after else "ready",
+        }
+        for unit in new
+    ]
+    if rows:
+        connection.execute(insert(units), rows)
+
+
+def refresh_turns(connection: Connection, prediction_id: PredictionId) -> None:
+    """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
+
+    The caller holds the prediction's lock.
+    """
+    ready = func.count().filter(units.c.state == "ready")
+    ready_at = func.min(units.c.not_before).filter(units.c.state == "ready")
+    p = predictions.c
+    counted = (
+        select(p.id, units.c.lane, p.engine, p.priority, p.created_at, ready, ready_at)
+        .join_from(units, predictions, units.c.prediction_id == p.id)
+        .where(p.id == prediction_id)
+        .group_by(p.id, units.c.lane)
+    )
+    names = ["prediction_id", "lane", "engine", "priority", "created_at", "ready", "ready_at"]
+    statement = upsert(turns).from_select(names, counted)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["prediction_id", "lane"],
+            set_={"ready": statement.excluded.ready, "ready_at": statement.excluded.ready_at},
+            where=or_(
+                turns.c.ready != statement.excluded.ready,
+                turns.c.ready_at.is_distinct_from(statement.excluded.ready_at),
+            ),
+        )
+    )
+
+
+def next_jobs(
+    connection: Connection, lane: str, engines: Collection[str] | None, limit: int
+) -> list[PredictionId]:
+    """The jobs whose turn it is in a lane, best first: priority, longest not served, oldest."""
+    c = turns.c
+    statement = select(c.prediction_id).where(c.lane == lane, c.ready > 0, c.ready_at <= NOW)
+    if engines is not None:
+        statement = statement.where(c.engine.in_(engines))
+    order = (c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at)
+    return list(connection.execute(statement.order_by(*order).limit(limit)).scalars())
+
+
+def lock_open_job(connection: Connection, prediction_id: PredictionId) -> str | None:
+    """The status of an open prediction, its row locked; None if it is final or locked."""
+    statement = (
+        select(predictions.c.status)
+        .where(predictions.c.id == prediction_id, predictions.c.status.in_(OPEN))
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def lease(
+    connection: Connection, prediction_id: PredictionId, lane: str, owner: str, lease_s: float
+) -> Claim | None:
+    """Leases the job's first ready unit in the lane to `owner`; the caller holds the lock."""
+    first = (
+        select(units.c.id)
+        .where(
+            units.c.prediction_id == prediction_id,
+            units.c.lane == lane,
+            units.c.state == "ready",
+            units.c.not_before <= NOW,
+        )
+        .order_by(units.c.seq)
+        .limit(1)
+        .scalar_subquery()
+    )
+    values = {
+        "state": "leased",
+        "owner": owner,
+        "attempt": units.c.attempt + 1,
+        "lease_until": from_now(lease_s),
+        "started_at": NOW,
+        "frames_done": 0,
+    }
+    statement = update(units).where(units.c.id == first).values(**values).returning(units)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    served = update(turns).where(turns.c.prediction_id == prediction_id, turns.c.lane == lane)
+    connection.execute(served.values(last_served_at=NOW))
+    return Claim(
+        row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
+    )
+
+
+def held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """The guard of every write by a claim's holder: unit, attempt, owner and state."""
+    return (
+        units.c.id == claim.unit_id,
+        units.c.attempt == claim.attempt,
+        units.c.owner == claim.owner,
+        units.c.state == "leased",
+    )
+
+
+def renew(connection: Connection, claim: Claim, lease_s: float, frames_done: int) -> bool:
+    """Lengthens the lease and tells the progress; false if the claim is no longer held."""
+    until = from_now(lease_s)
+    statement = update(units).where(*held(claim))
+    return (
+        connection.execute(statement.values(lease_until=until, frames_done=frames_done)).rowcount
+        == 1
+    )
+
+
+class Standing(StrEnum):
+    """How a claim stands: `unwanted` means that its prediction is final."""
+
+    WANTED = "wanted"
+    UNWANTED = "unwanted"
+    LOST = "lost"
+
+
+def standing(connection: Connection, claim: Claim) -> Standing:
+    """Whether the claim is still held, and its prediction still open."""
+    statement = (
+        select(predictions.c.status)
+        .join_from(units, predictions, units.c.prediction_id == predictions.c.id)
+        .where(*held(claim))
+    )
+    status = connection.execute(statement).scalar_one_or_none()
+    if status is None:
+        return Standing.LOST
+    return Standing.WANTED if status in OPEN else Standing.UNWANTED
+
+
+def result_of(
+    connection: Connection, prediction_id: PredictionId, seq: int
+) -> Mapping[str, Any] | None:
+    """What a finished unit left for its successors; None while it is not done."""
+    statement = select(units.c.result).where(
+        units.c.prediction_id == prediction_id, units.c.seq == seq, units.c.state == "done"
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def finish(
+    connection: Connection, claim: Claim, result: Mapping[str, Any], frames_done: int
+) -> bool:
+    """Marks the unit done and wakes those that waited for it; false if the claim is not held."""
+    seconds = func.extract("epoch", NOW - units.c.started_at)
+    done = update(units).where(*held(claim))
+    values: dict[str, Any] = {
+        "state": "done",
+        "owner": None,
+        "lease_until": None,
+        "frames_done": frames_done,
+    }
+    values |= {"result": dict(result), "finished_at": NOW, "seconds": seconds}
+    if connection.execute(done.values(**values)).rowcount != 1:
+        return False
+    left = units.c.waits_for - 1
+    waiting = update(units).where(
+        units.c.prediction_id == claim.prediction_id,
+        units.c.state == "blocked",
+        literal(claim.seq) == any_(units.c.after),
+    )
+    state = case((left <= 0, "ready"), else_="blocked")
+    connection.execute(waiting.values(waits_for=left, state=state, not_before=NOW))
+    return True
+
+
+def give_back(
+    connection: Connection,
+    claim: Claim,
+    *,
+    after_s: float,
+    counts_attempt: bool,
+    lost: bool = False,
+) -> bool:
+    """Makes a leased unit ready again after `after_s`; false if the claim is not held.
+
+    A unit given back by a worker told to stop does not count as an attempt; a `lost` one adds to
+    its losses, which start anew when it got further than the last time.
+    """
+    same_frame = units.c.lost_at_frame.is_not_distinct_from(units.c.frames_done)
+    values: dict[str, Any] = {
+        "state": "ready",
+        "owner": None,
+        "lease_until": None,
+        "not_before": from_now(after_s),
+    }
+    if not counts_attempt:
+        values["given_back"] = units.c.given_back + 1
+    if lost:
+        values["losses"] = case((same_frame, units.c.losses + 1), else_=1)
+        values["lost_at_frame"] = units.c.frames_done
+    return connection.execute(update(units).where(*held(claim)).values(**values)).rowcount == 1
+
+
+def drop(connection: Connection, claim: Claim) -> bool:
+    """Ends a leased unit whose prediction is final; false if the claim is not held."""
+    values = {"state": "dropped", "owner": None, "lease_until": None, "finished_at": NOW}
+    return connection.execute(update(units).where(*held(claim)).values(**values)).rowcount == 1
+
+
+def drop_open(connection: Connection, prediction_id: PredictionId) -> None:
+    """Ends the units nobody works on; leased ones end when their holder lets go."""
+    statement = update(units).where(
+        units.c.prediction_id == prediction_id, units.c.state.in_(("blocked", "ready"))
+    )
+    connection.execute(statement.values(state="dropped", finished_at=NOW))
+
+
+def tries(connection: Connection, claim: Claim) -> tuple[int, int]:
+    """How often the unit was tried, and how often its worker died at the same frame."""
+    row = connection.execute(select(units).where(units.c.id == claim.unit_id)).one()
+    return row.attempt - row.given_back, row.losses
+
+
+def expired(connection: Connection, limit: int) -> list[Claim]:
+    """Leases that ran out."""
+    return _claims(connection, units.c.lease_until < NOW, limit)
+
+
+def owned_by_host(connection: Connection, host: str, limit: int) -> list[Claim]:
+    """Leases held by processes of one host; an owner is `host/parent pid/child pid`."""
+    return _claims(connection, units.c.owner.startswith(f"{host}/", autoescape=True), limit)
+
+
+def _claims(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Claim]:
+    statement = select(units).where(units.c.state == "leased", condition).limit(limit)
+    return [
+        Claim(
+            row.id,
+            PredictionId(row.prediction_id),
+            row.seq,
+            row.kind,
+            row.lane,
+            row.attempt,
+            row.owner,
+            row.payload,
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def done_results(
+    connection: Connection, prediction_id: PredictionId, kind: str
+) -> list[Mapping[str, Any]]:
+    """The results of a job's finished units of one kind, in order."""
+    statement = (
+        select(units.c.result)
+        .where(
+            units.c.prediction_id == prediction_id, units.c.kind == kind, units.c.state == "done"
+        )
+        .order_by(units.c.seq)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def frames_done(
+    connection: Connection, prediction_ids: Sequence[PredictionId]
+) -> Mapping[str, int]:
+    """Frames segmented so far, by prediction."""
+    statement = (
+        select(units.c.prediction_id, func.sum(units.c.frames_done))
+        .where(units.c.prediction_id.in_(prediction_ids), units.c.kind.in_(("image", "chunk")))
+        .group_by(units.c.prediction_id)
+    )
+    return {row[0]: int(row[1]) for row in connection.execute(statement)}
+
+
+def backlog(connection: Connection) -> Mapping[str, int]:
+    """Ready units by lane."""
+    statement = select(turns.c.lane, func.sum(turns.c.ready)).where(
+        turns.c.ready > 0, turns.c.ready_at <= NOW
+    )
+    return {row[0]: int(row[1]) for row in connection.execute(statement.group_by(turns.c.lane))}
+
+
+def ready_lanes(connection: Connection, prediction_id: PredictionId) -> list[str]:
+    """The lanes in which a job has units ready."""
+    statement = select(turns.c.lane).where(
+        turns.c.prediction_id == prediction_id, turns.c.ready > 0
+    )
+    return list(connection.execute(statement).scalars())

@@ -1,0 +1,28 @@
+"""`python -m workers`: one worker in the foreground."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from visionseg.config import read_settings
+from visionseg.queue.lanes import Lane
+from workers.app import run_worker
+
+
+@click.command()
+@click.option("--lanes", required=True)
+@click.option("--processes", default=1, type=click.IntRange(1, 256))
+def main(lanes: str, processes: int) -> None:
+    """Runs a worker that serves the lanes in their order."""
+    try:
+        wanted = [Lane(name) for name in lanes.split(",")]
+    except ValueError as error:
+        names = ", ".join(Lane)
+        raise click.BadParameter(f"{error}; there are: {names}") from error
+    sys.exit(run_worker(read_settings(), wanted, processes))
+
+
+if __name__ == "__main__":
+    main()

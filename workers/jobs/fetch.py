@@ -1,0 +1,51 @@
+"""The unit `fetch`: brings a URL's picture or video here, through the guard."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from visionseg.access.addresses import AddressPolicy
+from visionseg.access.fetch import Fetcher, FetchLimits, FetchStopped
+from visionseg.artifacts.sniff import HEAD_BYTES, sniff
+from visionseg.config import Limits
+from visionseg.predictions.finish import Outcome
+from visionseg.records.files import Role
+from workers.jobs.work import Work
+from workers.segmenters.base import Stopped
+
+UNKNOWN_TYPE = "application/octet-stream"
+MIB = 1024 * 1024
+
+
+def run(work: Work) -> Outcome:
+    """Stores the file as the prediction's input. What it is, the next unit finds out."""
+    path = work.scratch / "input"
+    fetcher = _fetcher(work.installation.settings.limits)
+    url = work.prediction.source["url"]
+    try:
+        fetched = fetcher.fetch(url, path, work.should_stop, lambda size: work.moved(size // MIB))
+    except FetchStopped as error:
+        raise Stopped from error
+    with path.open("rb") as file:
+        content_type = sniff(file.read(HEAD_BYTES)) or UNKNOWN_TYPE
+    stored = work.put(Role.WORK, "input", path, content_type)
+    source = {**work.prediction.source, "store_key": stored.store_key, "content_type": content_type}
+    line = f"fetch: {fetched.size_bytes} bytes of {content_type}"
+    return Outcome(files=[stored], log_lines=[line], columns={"source": source})
+
+
+def _fetcher(limits: Limits) -> Fetcher:
+    return Fetcher(
+        policy=AddressPolicy.of(limits.allowed_hosts),
+        limits=FetchLimits(limits.download_bytes, limits.fetch_total_s, limits.fetch_stall_s),
+        ssl_context=_trust(limits.ca_file),
+    )
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=ca_file)
+    return context

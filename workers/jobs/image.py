@@ -1,0 +1,124 @@
+"""The unit `image`: a picture in, masks out, in every combination of what can be asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from visionseg.contract.inputs import ImageInput
+from visionseg.predictions.finish import Outcome, Success
+from visionseg.records.files import NewFile, Role
+from workers.jobs.limits import media_limits
+from workers.jobs.prompts import image_prompts
+from workers.jobs.work import Work
+from workers.masks import Mask, decode, union
+from workers.media.archive import write_zip
+from workers.media.images import open_image
+from workers.media.overlay import Overlay
+from workers.media.pixels import Rgb
+from workers.media.png import encode_mask, encode_rgb
+from workers.segmenters.base import Instance
+
+PNG = "image/png"
+ZIP = "application/zip"
+
+
+def run(work: Work) -> Outcome:
+    """Segments the picture and writes its files; the prediction has succeeded then."""
+    asked = work.asked()
+    if not isinstance(asked, ImageInput):
+        raise TypeError("an image unit of a prediction that is no image")
+    segmenter = work.needed_segmenter()
+    image = open_image(work.source, media_limits(work.installation.settings.limits))
+    work.checkpoint()
+    started = time.monotonic()
+    found = segmenter.segment([image], [image_prompts(asked)], work.should_stop)[0]
+    seconds = time.monotonic() - started
+    work.moved(1)
+    files, output = _Files(work, asked, image, found).write()
+    height, width = image.shape[:2]
+    engine = f"{segmenter.name} {segmenter.version}"
+    return Outcome(
+        frames_done=1,
+        files=files,
+        log_lines=[f"image: {width}x{height}, {len(found)} found by {engine}"],
+        columns={"version": engine},
+        success=Success(
+            output_name=output.name,
+            scores=[round(instance.score, 4) for instance in found],
+            boxes=[[round(side, 1) for side in instance.box] for instance in found],
+            metrics={
+                "engine": work.prediction.engine,
+                "instances": len(found),
+                "labels": [instance.label for instance in found],
+                "segment_time": round(seconds, 3),
+            },
+        ),
+    )
+
+
+class _Files:
+    """The files of one result; which of them is the output, the contract says."""
+
+    def __init__(
+        self, work: Work, asked: ImageInput, image: Rgb, found: Sequence[Instance]
+    ) -> None:
+        self._work = work
+        self._asked = asked
+        self._image = image
+        self._found = found
+        self._paths: list[Path] = []
+
+    def write(self) -> tuple[list[NewFile], NewFile]:
+        """All files, stored, and the one that is the output."""
+        for number, mask in enumerate(self._masks()):
+            self._save(f"mask_{number:03d}.png", encode_mask(mask))
+        if self._asked.save_overlay:
+            self._save("overlay.png", self._painted())
+        listed = len(self._paths)
+        if not self._asked.return_zip:
+            output = self._save("output.png", self._single())
+        elif listed > 1:
+            output = self._zip()
+        else:
+            output = self._paths[0]
+        stored = [
+            self._work.put(Role.ARTIFACT, path.name, path, ZIP if path.suffix == ".zip" else PNG)
+            for path in self._paths
+        ]
+        return _in_order(stored), stored[self._paths.index(output)]
+
+    def _masks(self) -> Sequence[Mask]:
+        masks = [decode(instance.mask) for instance in self._found]
+        return masks or [np.zeros(self._image.shape[:2], np.bool_)]
+
+    def _painted(self) -> bytes:
+        overlay = Overlay(self._asked.mask_color, self._asked.mask_opacity)
+        return encode_rgb(overlay.paint_rgb(self._image, [found.mask for found in self._found]))
+
+    def _single(self) -> bytes:
+        if self._asked.mask_only:
+            masks = [found.mask for found in self._found]
+            return encode_mask(union(masks, *self._image.shape[:2]))
+        return self._painted()
+
+    def _save(self, name: str, data: bytes) -> Path:
+        path = self._work.scratch / name
+        path.write_bytes(data)
+        self._paths.append(path)
+        return path
+
+    def _zip(self) -> Path:
+        path = self._work.scratch / "masks.zip"
+        with write_zip(path) as archive:
+            for part in self._paths:
+                archive.add_file(part.name, part)
+        self._paths.append(path)
+        return path
+
+
+def _in_order(files: Sequence[NewFile]) -> list[NewFile]:
+    return [file.at(position) for position, file in enumerate(files)]

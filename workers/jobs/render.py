@@ -1,0 +1,106 @@
+"""The unit `render`: turns one chunk's shard into a piece of the asked-for format, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from visionseg.contract.inputs import OutputFormat, VideoInput
+from visionseg.predictions.finish import Outcome
+from visionseg.records import units
+from visionseg.records.files import Role
+from workers.jobs.chunk import unpacked
+from workers.jobs.ingest import asked_video
+from workers.jobs.limits import media_limits
+from workers.jobs.work import Work
+from workers.media.archive import write_zip
+from workers.media.decode import VideoFrame, read_frames
+from workers.media.encode import PieceWriter
+from workers.media.overlay import Overlay
+from workers.media.plan import FramePlan, load_plan
+from workers.media.shards import ShardFrame, read_shard
+
+PIECE_TYPES = {
+    OutputFormat.MP4: "video/mp4",
+    OutputFormat.FRAMES: "application/zip",
+    OutputFormat.MASKS: "application/zip",
+}
+
+
+def run(work: Work) -> Outcome:
+    """Writes the piece; a chunk that confirmed no frame has none."""
+    asked = asked_video(work)
+    with work.installation.database.connect() as connection:
+        chunk = units.result_of(connection, work.claim.prediction_id, work.claim.payload["chunk"])
+    if chunk is None:
+        raise RuntimeError("the chunk to render is not done")
+    indexes = unpacked(chunk["indexes"])
+    if not indexes:
+        return Outcome(result={"piece": None, "shard": chunk["shard"], "indexes": "[]"})
+    plan = load_plan(work.local(work.prediction.source["plan"]))
+    piece = _Piece(work, asked, plan, work.local(chunk["shard"]), indexes)
+    path = work.scratch / "piece"
+    piece.write(path)
+    stored = work.put(Role.WORK, "piece", path, PIECE_TYPES[asked.output_format])
+    result = {"piece": stored.store_key, "shard": chunk["shard"], "indexes": chunk["indexes"]}
+    return Outcome(result=result, files=[stored])
+
+
+class _Piece:
+    """One chunk's frames beside what was found on them."""
+
+    def __init__(
+        self, work: Work, asked: VideoInput, plan: FramePlan, shard: Path, indexes: list[int]
+    ) -> None:
+        self._work = work
+        self._asked = asked
+        self._plan = plan
+        self._shard = shard
+        self._indexes = indexes
+        self._overlay = Overlay(asked.mask_color, asked.mask_opacity, plan.picture.matrix)
+
+    def write(self, path: Path) -> None:
+        """Writes the piece in the asked-for format."""
+        if self._asked.output_format is OutputFormat.MP4:
+            self._write_mp4(path)
+        elif self._asked.output_format is OutputFormat.FRAMES:
+            self._write_frames(path)
+        else:
+            self._write_masks(path)
+
+    def _write_mp4(self, path: Path) -> None:
+        with PieceWriter(path, self._plan) as writer:
+            for frame, found in self._pairs():
+                planes = frame.planes()
+                self._overlay.paint_planes(planes, [one.mask for one in found.instances])
+                writer.write(planes, frame.pts)
+
+    def _write_frames(self, path: Path) -> None:
+        with write_zip(path) as archive:
+            for frame, found in self._pairs():
+                archive.add_frame(found, frame.rgb(), self._overlay)
+
+    def _write_masks(self, path: Path) -> None:
+        with write_zip(path) as archive:
+            for number, found in enumerate(read_shard(self._shard)):
+                archive.add_masks(found)
+                self._moved(number)
+
+    def _pairs(self) -> Iterator[tuple[VideoFrame, ShardFrame]]:
+        """Frames with what was found on them; frames that were never segmented are left out."""
+        limits = media_limits(self._work.installation.settings.limits)
+        span = range(self._indexes[0], self._indexes[-1] + 1)
+        frames = read_frames(self._work.source, self._plan, span, limits, [], self._work.checkpoint)
+        shard = read_shard(self._shard)
+        found = next(shard, None)
+        for frame in frames:
+            if found is None:
+                return
+            if frame.index == found.index:
+                yield frame, found
+                self._moved(frame.index)
+                found = next(shard, None)
+
+    def _moved(self, frames: int) -> None:
+        self._work.moved(frames)
+        self._work.checkpoint()

@@ -1,0 +1,106 @@
+"""What a unit of work is given: its claim, its prediction, and the ways to report and to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visionseg.artifacts.names import public_name, store_key
+from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput, media_field
+from visionseg.predictions.installation import Installation
+from visionseg.records.files import NewFile, Role
+from visionseg.records.predictions import Record
+from visionseg.records.units import Claim
+from workers.segmenters.base import Segmenter, Session, Stopped
+
+
+@dataclass(slots=True)
+class Warm:
+    """A session kept between two chunks of a video, so that no checkpoint need be loaded."""
+
+    prediction_id: str = ""
+    next_frame: int = -1
+    session: Session | None = None
+
+    def take(self, prediction_id: str, frame: int) -> Session | None:
+        """The session, if it stands right before that frame of that video; it is kept no longer."""
+        fits = (self.prediction_id, self.next_frame) == (prediction_id, frame)
+        session, self.session = self.session, None
+        if session is not None and not fits:
+            session.close()
+            return None
+        return session
+
+    def keep(self, prediction_id: str, next_frame: int, session: Session) -> None:
+        """Keeps a session that stands right before `next_frame`."""
+        self.drop()
+        self.prediction_id, self.next_frame, self.session = prediction_id, next_frame, session
+
+    def drop(self) -> None:
+        """Closes what is kept."""
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+
+@dataclass(slots=True)
+class Work:
+    """One claimed unit while it is worked on.
+
+    `moved` tells progress in frames; `should_stop` is asked between steps; `give_way` lets waiting
+    pictures go first. `on_commit` runs once the outcome is visible.
+    """
+
+    installation: Installation
+    claim: Claim
+    prediction: Record
+    scratch: Path
+    segmenter: Segmenter | None
+    warm: Warm
+    should_stop: Callable[[], bool]
+    moved: Callable[[int], None]
+    give_way: Callable[[], None]
+    on_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    def checkpoint(self) -> None:
+        """Raises `Stopped` when the work is to stop."""
+        if self.should_stop():
+            raise Stopped
+
+    @property
+    def source(self) -> Path:
+        """The picture or video, on this machine's disk."""
+        return self.installation.store.path(self.prediction.source["store_key"])
+
+    def asked(self) -> SegmentInput:
+        """The checked input with all defaults; its media field holds no data."""
+        kind = Kind(self.prediction.kind)
+        model = ImageInput if kind is Kind.IMAGE else VideoInput
+        return model.model_validate({**self.prediction.params, media_field(kind): "stored"})
+
+    def needed_segmenter(self) -> Segmenter:
+        """The loaded model. Raises `RuntimeError` in a worker without one."""
+        if self.segmenter is None:
+            raise RuntimeError(f"this worker holds no model for {self.prediction.engine}")
+        return self.segmenter
+
+    def put(self, role: Role, name: str, path: Path, content_type: str) -> NewFile:
+        """Stores a finished file under a name that holds the attempt; the commit makes it seen."""
+        claim = self.claim
+        key = store_key(claim.prediction_id, claim.seq, claim.attempt, name)
+        stored = self.installation.store.put(key, path)
+        shown = name if role is Role.ARTIFACT else f"{claim.seq:06d}-{claim.attempt:03d}-{name}"
+        return NewFile(
+            role=role,
+            name=public_name(claim.prediction_id, shown),
+            store_key=stored.key,
+            content_type=content_type,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+        )
+
+    def local(self, key: Any) -> Path:  # noqa: ANN401 - keys come out of JSON
+        """Where a stored file can be read on this machine."""
+        return self.installation.store.path(str(key))

@@ -1,0 +1,129 @@
+"""Zip files of PNGs: written piece by piece, joined by copying bytes, told by an index."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from workers.masks import decode
+from workers.media.atomic import replacing
+from workers.media.names import frame_name, mask_name
+from workers.media.overlay import Overlay
+from workers.media.pixels import Rgb
+from workers.media.plan import FramePlan
+from workers.media.png import encode_mask, encode_rgb
+from workers.media.shards import Found, ShardFrame
+
+INDEX_NAME = "index.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can tell: equal files give equal bytes
+_MODE = 0o644 << 16
+_COPY_BYTES = 1 << 20
+
+
+class ZipWriter:
+    """Adds stored (not compressed) entries to an open zip file."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, data: bytes) -> None:
+        """Appends an entry with a fixed date."""
+        self._archive.writestr(_entry(name), data)
+
+    def add_file(self, name: str, path: Path) -> None:
+        """Appends a file's content, however large."""
+        with path.open("rb") as source, self._archive.open(_entry(name), "w") as target:
+            shutil.copyfileobj(source, target)
+
+    def add_frame(self, frame: ShardFrame, image: Rgb, overlay: Overlay) -> None:
+        """Appends the frame with its masks painted on it."""
+        painted = overlay.paint_rgb(image, [found.mask for found in frame.instances])
+        self.add(frame_name(frame.source_index), encode_rgb(painted))
+
+    def add_masks(self, frame: ShardFrame) -> None:
+        """Appends one mask an object."""
+        for found in frame.instances:
+            name = mask_name(frame.source_index, found.object_id)
+            self.add(name, encode_mask(decode(found.mask)))
+
+
+@contextmanager
+def write_zip(path: Path) -> Iterator[ZipWriter]:
+    """A new zip file that appears, whole, when the block ends."""
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        yield ZipWriter(archive)
+
+
+def join_zips(parts: Sequence[Path], target: Path, index: Path) -> None:
+    """One zip of all entries of `parts` in their order, copied as bytes, and then `index.json`.
+
+    `parts` must have been written by `write_zip`.
+    """
+    with replacing(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for path in parts:
+            _append(archive, path)
+        ZipWriter(archive).add_file(INDEX_NAME, index)
+
+
+def write_index(path: Path, plan: FramePlan, frames: Iterable[ShardFrame]) -> None:
+    """Writes what stands on each processed frame: source frame number, time and objects."""
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write('{"frames":[')
+        for number, frame in enumerate(frames):
+            file.write(",\n" if number else "\n")
+            line = _index_line(plan, frame)
+            json.dump(line, file, ensure_ascii=False, separators=(",", ":"))
+        file.write("\n]}\n")
+
+
+def _index_line(plan: FramePlan, frame: ShardFrame) -> dict[str, Any]:
+    return {
+        "index": frame.index,
+        "source_frame": frame.source_index,
+        "time": round(plan.time_s(frame.index), 6),
+        "objects": [_index_object(frame, found) for found in frame.instances],
+    }
+
+
+def _index_object(frame: ShardFrame, found: Found) -> dict[str, Any]:
+    return {
+        "id": found.object_id,
+        "label": found.label,
+        "score": found.score,
+        "box": found.box,
+        "mask": mask_name(frame.source_index, found.object_id),
+    }
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.external_attr = _MODE
+    return entry
+
+
+def _append(archive: zipfile.ZipFile, path: Path) -> None:
+    """Copies the bytes of all entries and lists them, moved, in the new archive."""
+    if archive.fp is None:
+        raise ValueError("the archive is closed")
+    shift = archive.start_dir
+    with zipfile.ZipFile(path) as source:
+        archive.fp.seek(shift)
+        _copy(path, archive.fp, source.start_dir)
+        for entry in source.infolist():
+            entry.header_offset += shift
+            archive.filelist.append(entry)
+            archive.NameToInfo[entry.filename] = entry
+        archive.start_dir = shift + source.start_dir
+
+
+def _copy(path: Path, target: IO[bytes], size_bytes: int) -> None:
+    with path.open("rb") as source:
+        while size_bytes > 0:
+            data = source.read(min(size_bytes, _COPY_BYTES))
+            target.write(data)
+            size_bytes -= len(data)

@@ -1,0 +1,159 @@
+"""What every segmenter offers. No model framework is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.masks import Rle
+
+Rgb = npt.NDArray[np.uint8]
+"""One picture, height x width x 3, 8-bit RGB, upright."""
+
+ShouldStop = Callable[[], bool]
+"""Asked between model calls; true means: leave at once by raising `Stopped`."""
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """The work was asked to stop: canceled, overdue, lost its lease, or the worker shuts down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A click, in pixels of the upright picture."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle, in pixels of the upright picture; the maxima are exclusive."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePrompts:
+    """What to find in one picture. `threshold` filters concept instances only."""
+
+    concepts: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FramePoint:
+    """A click on one processed frame, counted from 0, for one object."""
+
+    frame_index: int
+    object_id: int
+    point: Point
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBox:
+    """A rectangle on one processed frame, counted from 0, for one object."""
+
+    frame_index: int
+    object_id: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPrompts:
+    """What to find and follow in a video. `threshold` filters concept instances only."""
+
+    concepts: tuple[str, ...] = ()
+    points: tuple[FramePoint, ...] = ()
+    boxes: tuple[FrameBox, ...] = ()
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How to follow: new objects are looked for on processed frames divisible by `re_detect_every`.
+
+    `propagate` false means that every frame stands by itself.
+    """
+
+    re_detect_every: int = 30
+    propagate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object found: its mask, box (x_min, y_min, x_max, y_max in pixels), score 0-1 and label.
+
+    `object_id` is 0 in pictures; in videos it is stable along the video and begins at 1.
+    """
+
+    mask: Rle
+    box: tuple[float, float, float, float]
+    score: float
+    label: str
+    object_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """The objects on one processed frame; `index` counts processed frames of the video from 0."""
+
+    index: int
+    instances: tuple[Instance, ...]
+
+
+class Session(Protocol):
+    """One video being followed. Frames go in in order; results come out in order, maybe later."""
+
+    def step(self, frames: Sequence[Rgb], should_stop: ShouldStop) -> list[FrameResult]:
+        """Takes the next frames and returns the results that are final by now."""
+        ...
+
+    def flush(self) -> list[FrameResult]:
+        """Returns what is still held back; the video has ended."""
+        ...
+
+    def state(self) -> bytes:
+        """Everything another worker needs to go on exactly as this session would."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the session holds."""
+        ...
+
+
+class Segmenter(Protocol):
+    """A loaded model."""
+
+    name: str
+    version: str
+    chunk_frames: int
+    """How many processed frames make about 10 s of work: the fixed size of a chunk."""
+
+    def segment(
+        self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
+    ) -> list[list[Instance]]:
+        """The instances of each picture, best score first.
+
+        Raises `Refusal` (visionseg.contract.errors) where a prompt lies outside its picture.
+        """
+        ...
+
+    def open_session(
+        self, prompts: VideoPrompts, options: SessionOptions, state: bytes | None = None
+    ) -> Session:
+        """A new session, or one that goes on from `state`.
+
+        Raises `ValueError` where `state` is not a state of this model's version.
+        """
+        ...

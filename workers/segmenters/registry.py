@@ -1,0 +1,33 @@
+"""The engines by name: how their work is cut, and how they are loaded."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from visionseg.config import Models
+from visionseg.contract.models import LITE
+from workers.segmenters.base import Segmenter
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where an engine's `load(settings) -> Segmenter` stands, and how its videos are cut.
+
+    `chunk_frames` processed frames make about 10 s of its work; `batch_frames` go in at once.
+    """
+
+    module: str
+    chunk_frames: int
+    batch_frames: int
+
+    def load(self, settings: Models) -> Segmenter:
+        """The loaded model; minutes for a large one. Raises what names the missing files."""
+        segmenter: Segmenter = importlib.import_module(self.module).load(settings)
+        return segmenter
+
+
+ENGINES: Mapping[str, Engine] = {
+    LITE: Engine("workers.segmenters.lite.loading", chunk_frames=48, batch_frames=1),
+}

@@ -1,0 +1,78 @@
+"""The one Celery task, and what a pool process sets up before its first claim."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import structlog
+from celery import shared_task
+from celery.signals import worker_process_init, worker_process_shutdown
+
+from visionseg.config import Settings, read_settings
+from visionseg.contract.ids import WorkerId
+from visionseg.predictions.installation import Installation, assemble
+from visionseg.queue.app import LOOK
+from visionseg.queue.lanes import GPU_LANES, Lane
+from visionseg.records import workers
+from visionseg.telemetry.logs import set_up_logs
+from workers.bench import Bench
+from workers.hosts import owner_name
+from workers.segmenters.base import Segmenter
+from workers.segmenters.registry import ENGINES
+
+log = structlog.get_logger(__name__)
+LANES_VARIABLE = "VISIONSEG_WORKER_LANES"
+WORKER_VARIABLE = "VISIONSEG_WORKER_ID"
+_bench: list[Bench] = []
+
+
+def _worker_lanes() -> list[Lane]:
+    return [Lane(name) for name in os.environ[LANES_VARIABLE].split(",")]
+
+
+def load_segmenters(settings: Settings, lanes: list[Lane]) -> dict[str, Segmenter]:
+    """The models that a process serving these lanes needs; none for the CPU lanes."""
+    if not set(lanes) & set(GPU_LANES):
+        return {}
+    return {name: engine.load(settings.models) for name, engine in ENGINES.items()}
+
+
+def open_bench(settings: Settings) -> Bench:
+    """What this process works with, as its environment says; the model is loaded here."""
+    lanes = _worker_lanes()
+    installation = assemble(settings, "visionseg worker")
+    worker_id = WorkerId(os.environ[WORKER_VARIABLE])
+    return Bench(
+        installation=installation,
+        lanes=lanes,
+        owner=owner_name(),
+        segmenters=load_segmenters(settings, lanes),
+        draining=lambda: _is_draining(installation, worker_id),
+    )
+
+
+def _is_draining(installation: Installation, worker_id: WorkerId) -> bool:
+    with installation.database.connect() as connection:
+        return workers.is_draining(connection, worker_id)
+
+
+@worker_process_init.connect
+def _start(**_: Any) -> None:  # noqa: ANN401 - Celery's signal
+    set_up_logs()
+    _bench.append(open_bench(read_settings()))
+    log.info("worker_process_ready", lanes=_bench[0].lanes, owner=_bench[0].owner)
+
+
+@worker_process_shutdown.connect
+def _stop(**_: Any) -> None:  # noqa: ANN401 - Celery's signal
+    for bench in _bench:
+        bench.warm.drop()
+        bench.installation.close()
+    _bench.clear()
+
+
+@shared_task(name=LOOK, ignore_result=True)
+def look() -> None:
+    """Looks for work in this worker's lanes; the message that brings it here carries no id."""
+    _bench[0].take_a_turn()
