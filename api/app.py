@@ -97,6 +97,8 @@ class Server(uvicorn.Server):
                 proxy_headers=True,
                 forwarded_allow_ips=settings.http.trusted_proxies,
                 server_header=False,
+                access_log=False,  # api.envelope writes a line with the request id
+                log_config=None,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_WITHIN_S,
             )
@@ -120,7 +122,3 @@ def serve(settings: Settings) -> None:
 def main() -> None:
     """Runs the API with the settings of the environment."""
     serve(read_settings())
-
-
-if __name__ == "__main__":
-    main()

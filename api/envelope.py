@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,11 +15,15 @@ from api import problems
 from visionseg.contract.errors import ErrorCode, Refusal
 
 log = structlog.get_logger(__name__)
+PROBES = ("/healthz", "/readyz")
 SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class Envelope:
-    """Gives requests their id, and turns bugs into `internal` with that id in answer and log."""
+    """Gives requests their id and a line in the log.
+
+    A bug is told as `internal`, with that id in the answer and beside the traceback in the log.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,28 +36,46 @@ class Envelope:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         sender = _Sender(send, request_id)
+        began = time.monotonic()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._app(scope, receive, sender)
-            except ClientDisconnect:
-                log.info("client_left", path=scope["path"])
-            except Exception:
-                log.exception("request_failed", method=scope["method"], path=scope["path"])
-                if sender.started:
-                    raise  # the server then cuts the connection, so that nobody takes it for whole
-                response = problems.answer(Request(scope), Refusal(ErrorCode.INTERNAL))
-                await response(scope, receive, sender)
+                await self._answer(scope, receive, sender)
+            finally:
+                _log(scope, sender.status, time.monotonic() - began)
+
+    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
+        try:
+            await self._app(scope, receive, sender)
+        except ClientDisconnect:
+            log.info("client_left", path=scope["path"])
+        except Exception:
+            log.exception("request_failed", method=scope["method"], path=scope["path"])
+            if sender.status is not None:
+                raise  # the server then cuts the connection, so that nobody takes it for whole
+            response = problems.answer(Request(scope), Refusal(ErrorCode.INTERNAL))
+            await response(scope, receive, sender)
+
+
+def _log(scope: Scope, status: int | None, duration_s: float) -> None:
+    tell = log.debug if scope["path"] in PROBES else log.info
+    tell(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        duration_s=round(duration_s, 4),
+    )
 
 
 class _Sender:
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self._request_id = request_id
-        self.started = False
+        self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"

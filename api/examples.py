@@ -11,6 +11,14 @@ NAMES = {"provider": DEFAULT_PROVIDER, "model": DEFAULT_MODEL}
 PICTURE = "https://example.com/street.jpg"
 FILM = "https://example.com/street.mp4"
 
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: answer at once; `wait=N`: hold for up to N s, at most 300",
+    "schema": {"type": "string"},
+}
+
 
 def _example(summary: str, given_input: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "value": {**NAMES, "input": given_input}}
@@ -18,7 +26,8 @@ def _example(summary: str, given_input: dict[str, Any]) -> dict[str, Any]:
 
 def _body(model: str, examples: dict[str, Any]) -> dict[str, Any]:
     content = {"schema": {"$ref": SCHEMA.format(model=model)}, "examples": examples}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+    body = {"required": True, "content": {"application/json": content}}
+    return {"requestBody": body, "parameters": [PREFER]}
 
 
 IMAGE_BODY = _body(

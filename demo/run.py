@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,36 +20,30 @@ import requests
 from PIL import Image
 
 from visionseg.artifacts.weights import locate
+from visionseg.commands.background import Background, running
 from visionseg.config import Models
 from workers.masks import Rle, iou
 from workers.media.clips import SCRIPTS, compose, write_clip
 
 OUTPUT = Path("demo-output")
-FRAMES = 75
-START_TIMEOUT_S = 120
+FRAMES = 110
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Service:
-    """A running service: its address and a key."""
+class Client:
+    """Asks a running service."""
 
-    address: str
-    key: str
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What every request carries."""
-        return {"Authorization": f"Bearer {self.key}"}
+    service: Background
 
     def post(self, route: str, given: Json) -> Json:
         """Posts as the hosted documentation does; the reply is the final record."""
         body = {"provider": "wujie", "model": "facebook/sam3", "input": given}
-        with _progress(self):
+        with _progress(self.service):
             reply = requests.post(
-                f"{self.address}/v1/vision-segment/{route}",
+                f"{self.service.address}/v1/vision-segment/{route}",
                 json=body,
-                headers=self.headers,
+                headers=self.service.headers,
                 timeout=300,
             )
         record: Json = reply.json()
@@ -65,13 +55,13 @@ class Service:
         """The bytes behind an output: a data URI or a URL of the service."""
         if url.startswith("data:"):
             return base64.b64decode(url.partition(",")[2])
-        reply = requests.get(url, headers=self.headers, timeout=60)
+        reply = requests.get(url, headers=self.service.headers, timeout=60)
         reply.raise_for_status()
         return reply.content
 
 
 @contextmanager
-def _progress(service: Service) -> Iterator[None]:
+def _progress(service: Background) -> Iterator[None]:
     """Shows how far the running prediction is, while the caller waits for it."""
     done = threading.Event()
     thread = threading.Thread(target=_show, args=(service, done))
@@ -83,7 +73,7 @@ def _progress(service: Service) -> Iterator[None]:
         thread.join()
 
 
-def _show(service: Service, done: threading.Event) -> None:
+def _show(service: Background, done: threading.Event) -> None:
     listed = f"{service.address}/v1/vision-segment/predictions?limit=1"
     shown = ""
     while not done.wait(0.5):
@@ -101,44 +91,6 @@ def _show(service: Service, done: threading.Event) -> None:
             click.echo(f"  … {shown}")
     if sys.stdout.isatty():
         click.echo(f"\r{'':<60}\r", nl=False)
-
-
-@contextmanager
-def running() -> Iterator[Service]:
-    """The service on a free port, in a folder of its own, stopped and removed afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="visionseg-demo-") as folder:
-        key_file = Path(folder) / "key"
-        environment = {**os.environ, "VISIONSEG_HOME": folder, "VISIONSEG_PORT": str(port)}
-        command = [
-            sys.executable,
-            "-m",
-            "visionseg.commands.main",
-            "up",
-            "--key-file",
-            str(key_file),
-        ]
-        with subprocess.Popen(command, env=environment) as process:
-            try:
-                yield _wait(process, f"http://127.0.0.1:{port}", key_file)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(60)
-
-
-def _wait(process: subprocess.Popen[bytes], address: str, key_file: Path) -> Service:
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            ready = requests.get(f"{address}/readyz", timeout=5)
-            if ready.ok and not ready.json().get("degraded"):
-                return Service(address, key_file.read_text(encoding="utf-8"))
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("the service did not start; see its messages above")
 
 
 def _data_uri(path: Path) -> str:
@@ -164,32 +116,32 @@ def _found(record: Json) -> str:
     return "; ".join(f"score {score:.2f}, box {box}" for score, box in pairs) or "nothing"
 
 
-def ask_for_words(service: Service, photo: Path) -> None:
+def ask_for_words(client: Client, photo: Path) -> None:
     """A photograph and the word `person`."""
     given = {"image": _data_uri(photo), "prompt": "person", "save_overlay": True}
-    record = service.post("predictions", {**given, "include_scores": True, "include_boxes": True})
+    record = client.post("predictions", {**given, "include_scores": True, "include_boxes": True})
     _keep("overlay", record)
-    _save("masks.zip", service.download(record["output"]))
+    _save("masks.zip", client.download(record["output"]))
     painted = next(file for file in record["artifacts"] if file["name"] == "overlay.png")
-    _save("overlay.png", service.download(painted["url"]))
+    _save("overlay.png", client.download(painted["url"]))
     click.echo(f"overlay.png, masks.zip   the person in {photo.name}: {_found(record)}")
 
 
-def ask_with_a_mark(service: Service, name: str, photo: Path, mark: Json) -> None:
+def ask_with_a_mark(client: Client, name: str, photo: Path, mark: Json) -> None:
     """A photograph and a click or a box; the answer is one painted picture."""
     given = {"image": _data_uri(photo), "return_zip": False, **mark}
-    record = service.post("predictions", {**given, "include_scores": True, "include_boxes": True})
+    record = client.post("predictions", {**given, "include_scores": True, "include_boxes": True})
     _keep(name, record)
-    _save(f"{name}.png", service.download(record["output"]))
+    _save(f"{name}.png", client.download(record["output"]))
     click.echo(f"{name + '.png':<24} what the {name} is on in {photo.name}: {_found(record)}")
 
 
-def ask_for_video(service: Service, clip: Path, output_format: str, name: str) -> None:
+def ask_for_video(client: Client, clip: Path, output_format: str, name: str) -> None:
     """A clip in one format."""
     given = {"video": _data_uri(clip), "prompt": "person", "output_format": output_format}
-    record = service.post("video", given)
+    record = client.post("video", given)
     _keep(f"video-{output_format}", record)
-    _save(name, service.download(record["output"]))
+    _save(name, client.download(record["output"]))
     frames, seconds = record["metrics"]["frames"], record["metrics"]["predict_time"]
     click.echo(
         f"{name:<24} {frames} frames in {seconds:.1f} s, {record['metrics']['objects']} followed"
@@ -221,14 +173,16 @@ def main() -> None:
     }
     clip = OUTPUT / "clip.mp4"
     truth = write_clip(clip, compose(stills, SCRIPTS["astronaut"], FRAMES))
-    with running() as service:
-        ask_for_words(service, locate(cache, "astronaut.png"))
+    click.echo("starting PostgreSQL, Redis, the API and the workers …")
+    with tempfile.TemporaryDirectory(prefix="visionseg-demo-") as home, running(Path(home)) as up:
+        client = Client(up)
+        ask_for_words(client, locate(cache, "astronaut.png"))
         click_on = {"point_prompts": [{"x": 330, "y": 200, "positive": True}]}
-        ask_with_a_mark(service, "click", locate(cache, "coffee.png"), click_on)
+        ask_with_a_mark(client, "click", locate(cache, "coffee.png"), click_on)
         box = {"x_min": 20, "y_min": 0, "x_max": 400, "y_max": 300}
-        ask_with_a_mark(service, "box", locate(cache, "chelsea.png"), {"box_prompts": [box]})
-        ask_for_video(service, clip, "mp4", "video.mp4")
-        ask_for_video(service, clip, "coco_rle", "video.coco.json")
+        ask_with_a_mark(client, "box", locate(cache, "chelsea.png"), {"box_prompts": [box]})
+        ask_for_video(client, clip, "mp4", "video.mp4")
+        ask_for_video(client, clip, "coco_rle", "video.coco.json")
     compare(truth)
     click.echo(f"all in {OUTPUT}/ after {time.monotonic() - started:.0f} s")
 

@@ -1,12 +1,19 @@
 // Draws /openapi.json. Everything is written as text, never as HTML.
 "use strict";
 
-const METHODS = ["get", "post", "put", "patch", "delete"];
+const METHODS = ["post", "get", "put", "patch", "delete"];
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
+  return made;
+}
+
+// Words between backticks are code.
+function prose(text) {
+  const made = element("span");
+  text.split("`").forEach((part, place) => made.append(place % 2 ? element("code", {}, part) : part));
   return made;
 }
 
@@ -52,7 +59,7 @@ function bounds(schema) {
 function fieldRow(name, schema, required) {
   const told = [schema.description, bounds(schema)].filter(Boolean).join(" — ");
   const fallback = "default" in schema ? JSON.stringify(schema.default) : required ? "required" : "";
-  return { cells: [element("code", {}, name), typeOf(schema), element("code", {}, fallback), told] };
+  return { cells: [element("code", {}, name), typeOf(schema), element("code", {}, fallback), prose(told)] };
 }
 
 function fields(schema) {
@@ -75,24 +82,28 @@ function answers(responses) {
     const types = content.map(([type, { schema }]) =>
       joined(schema && Object.keys(schema).length ? [typeOf(schema), ` as ${type}`] : [type], ""));
     return { cells: [element("code", {}, status === "default" ? "else" : status),
-      joined(types, ", "), one.description || ""] };
+      joined(types, ", "), prose(one.description || "")] };
   });
   return table(["Status", "Body", "When"], rows);
+}
+
+function described(parameter) {
+  return { description: parameter.description, ...parameter.schema };
 }
 
 function operation(path, method, one) {
   const title = element("h3", {}, element("span", { class: `method ${method}` },
     method.toUpperCase()), element("code", { class: "path" }, path));
   const made = element("article", { id: one.operationId }, title,
-    element("p", {}, one.description || one.summary || ""));
+    element("p", {}, prose(one.description || one.summary || "")));
   const body = one.requestBody && one.requestBody.content["application/json"];
   if (body) made.append(element("h4", {}, "Body"), element("p", {}, typeOf(body.schema)),
     ...Object.values(body.examples || {}).map((shown) => example(path, shown)));
   if (one.parameters) made.append(element("h4", {}, "Parameters"), table(
     ["Name", "In", "Type", "Default", "Meaning"], one.parameters.map((parameter) => {
       const [name, type, fallback, told] =
-        fieldRow(parameter.name, parameter.schema, parameter.required).cells;
-      return { cells: [name, parameter.in, type, fallback, parameter.description || told] };
+        fieldRow(parameter.name, described(parameter), parameter.required).cells;
+      return { cells: [name, parameter.in, type, fallback, told] };
     })));
   made.append(element("h4", {}, "Answers"), answers(one.responses));
   if (!one.security) made.append(element("p", { class: "soft" }, "Needs no key."));
@@ -101,7 +112,7 @@ function operation(path, method, one) {
 
 function errors(list) {
   return table(["Code", "Status", "Meaning"], list.map((one) => ({ id: `error-${one.code}`,
-    cells: [element("code", {}, one.code), String(one.status), one.sentence] })));
+    cells: [element("code", {}, one.code), String(one.status), prose(one.sentence)] })));
 }
 
 function draw(described) {
@@ -109,8 +120,9 @@ function draw(described) {
   const contents = document.getElementById("contents");
   const link = (target, text) => contents.append(element("a", { href: `#${target}` }, text));
   const part = (text) => {
-    main.append(element("h2", {}, text));
-    contents.append(element("strong", {}, text));
+    const id = text.toLowerCase();
+    main.append(element("h2", { id }, text));
+    contents.append(element("a", { href: `#${id}` }, element("strong", {}, text)));
   };
   document.getElementById("summary").textContent =
     `${described.info.summary}. Version ${described.info.version}.`;
@@ -128,7 +140,7 @@ function draw(described) {
   part("Schemas");
   for (const [name, schema] of Object.entries(described.components.schemas)) {
     main.append(element("article", { id: `schema-${name}` }, element("h3", {}, name),
-      element("p", {}, schema.description || ""), schema.enum ? typeOf(schema) : fields(schema)));
+      element("p", {}, prose(schema.description || "")), schema.enum ? typeOf(schema) : fields(schema)));
     link(`schema-${name}`, name);
   }
   part("Errors");

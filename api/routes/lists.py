@@ -35,7 +35,11 @@ class Filters(BaseModel):
     created_before: AwareDatetime | None = None
 
 
-@router.get(RESOURCE, response_model=None, responses={200: {"model": PredictionList}})
+@router.get(
+    RESOURCE,
+    response_model=None,
+    responses={200: {"model": PredictionList, "description": "A page"}},
+)
 def list_predictions(
     request: Request, caller: SegmentCaller, filters: Annotated[Filters, Query()]
 ) -> Response:

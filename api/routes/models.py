@@ -15,7 +15,11 @@ from visionseg.predictions.engines import available
 router = APIRouter(tags=["models"])
 
 
-@router.get("/v1/vision-segment/models", response_model=None, responses={200: {"model": ModelList}})
+@router.get(
+    "/v1/vision-segment/models",
+    response_model=None,
+    responses={200: {"model": ModelList, "description": "The models"}},
+)
 async def list_models(request: Request, _caller: SegmentCaller) -> Response:
     """The models by name: what each takes, and whether it can answer here."""
     settings = service_of(request).installation.settings.models

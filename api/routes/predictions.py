@@ -34,8 +34,8 @@ WaitS = Annotated[
 ]
 
 
-@router.get(ONE, response_model=None, responses=RECORD)
 @router.get(ONE_VIDEO, response_model=None, responses=RECORD, operation_id="read_video")
+@router.get(ONE, response_model=None, responses=RECORD)
 async def read_prediction(
     request: Request, caller: SegmentCaller, prediction_id: str, wait_s: WaitS = 0
 ) -> Response:
@@ -47,13 +47,13 @@ async def read_prediction(
     return answers.record_if_changed(request, record)
 
 
-@router.post(f"{ONE}/cancel", response_model=None, responses={200: RECORD[200]})
 @router.post(
     f"{ONE_VIDEO}/cancel",
     response_model=None,
     responses={200: RECORD[200]},
     operation_id="cancel_video",
 )
+@router.post(f"{ONE}/cancel", response_model=None, responses={200: RECORD[200]})
 def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: str) -> Response:
     """Cancels a prediction: final at once. Canceling again, or too late, changes nothing."""
     view = view_of(request, caller, prediction_id)
@@ -62,10 +62,10 @@ def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: st
     return answers.record(view.read())
 
 
-@router.get(f"{ONE}/events", response_model=None, responses=STREAM)
 @router.get(
     f"{ONE_VIDEO}/events", response_model=None, responses=STREAM, operation_id="follow_video"
 )
+@router.get(f"{ONE}/events", response_model=None, responses=STREAM)
 async def follow_prediction(
     request: Request, caller: SegmentCaller, prediction_id: str
 ) -> Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from tests.serving import IMAGE_BODY, finish_next
+from tests.serving import IMAGE_BODY, finish_next, wait_until
 from visionseg.access.keys import Caller, authenticate
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.inputs import ImageSubmission
@@ -45,8 +45,7 @@ async def _hub(installation: Installation, redis_url: str | None = None) -> Asyn
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def test_what_was_final_before_the_wait_is_told_at_once(

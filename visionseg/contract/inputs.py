@@ -210,5 +210,3 @@ AnySubmission = ImageSubmission | VideoSubmission
 def media_field(kind: Kind) -> str:
     """The name of the input field that holds the picture or video."""
     return "image" if kind is Kind.IMAGE else "video"
-
-

@@ -8,7 +8,12 @@ from visionseg.config import Models
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.inputs import AnySubmission
 from visionseg.contract.models import LITE, MODELS, PROVIDERS, SAM3
-from visionseg.contract.vocabulary import closest_noun, reduce_phrase, split_concepts
+from visionseg.contract.vocabulary import (
+    closest_noun,
+    known_nouns,
+    reduce_phrase,
+    split_concepts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +100,5 @@ def _unknown_word(concept: str) -> Refusal:
         "them, or points or boxes, or install SAM3, which takes any words.",
         detail_zh=f"{LITE} 只认识 80 个常见名词，“{concept}”不在其中。请换用其中的词，或用点、框，"
         "或安装 SAM3。",
-        problems=(Problem("/input/prompt", f"no known noun in '{concept}'"),),
+        problems=(Problem("/input/prompt", f"known nouns: {', '.join(known_nouns())}"),),
     )

@@ -137,8 +137,6 @@ class Segmenter(Protocol):
 
     name: str
     version: str
-    chunk_frames: int
-    """How many processed frames make about 10 s of work: the fixed size of a chunk."""
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

@@ -29,5 +29,5 @@ class Engine:
 
 
 ENGINES: Mapping[str, Engine] = {
-    LITE: Engine("workers.segmenters.lite.loading", chunk_frames=48, batch_frames=1),
+    LITE: Engine("workers.segmenters.lite.loading", chunk_frames=100, batch_frames=1),
 }

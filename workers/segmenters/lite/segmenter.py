@@ -40,7 +40,6 @@ class LiteSegmenter:
 
     name = "embedded/lite"
     version = VERSION
-    chunk_frames = 120
 
     def __init__(self, weights_folder: Path, threads: int) -> None:
         cv2.setNumThreads(1)
