@@ -38,7 +38,7 @@ test: $(VENV)/dev.stamp ## Installs everything and runs the checks and tests
 	$(BIN)/visionseg weights fetch
 	$(MAKE) check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not long" $(TESTS)
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup -m "not long" $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -50,6 +50,7 @@ check: $(VENV)/dev.stamp ## Lint, types, imports
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/mypy
+	$(BIN)/mypy demo bench tests
 	$(BIN)/lint-imports
 
 fmt: $(VENV)/dev.stamp ## Formats the code

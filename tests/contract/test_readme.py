@@ -46,6 +46,8 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 }
 SUFFIXES = {"bash": ".sh", "python": ".py", "javascript": ".mjs"}
 NEEDED = {"bash": "curl", "python": sys.executable, "javascript": "node"}
+pytestmark = pytest.mark.xdist_group("readme")  # one running service for all of them
+
 DOCUMENTS = (README, ROOT / "docs" / "video.md")
 
 
@@ -168,6 +170,7 @@ def _run(block: Block, service: Service, site: Site, folder: Path) -> str:
     done = subprocess.run(
         [*PROGRAMS[block.language], str(path)],
         cwd=folder,
+        env={name: os.environ[name] for name in ("PATH", "HOME")},
         capture_output=True,
         text=True,
         timeout=SNIPPET_WITHIN_S,

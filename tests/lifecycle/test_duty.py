@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -65,6 +66,12 @@ def _impatient(stall_s: float = 90) -> Lease:
     return Lease(watch_s=0.02, heartbeat_s=0.02, stall_s=stall_s)
 
 
+def _until_told(watch: Watch) -> None:
+    until = time.monotonic() + 30
+    while not watch.should_stop() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def _claimed(installation: Installation, owner: str) -> units.Claim:
     found = claim(installation.database, GPU_LANES, ["embedded/lite"], owner, 30)
     assert found is not None
@@ -77,7 +84,7 @@ def test_a_holder_hears_that_its_claim_was_lost(installation: Installation, clie
     with Watch(installation.database, held, _impatient(), lambda: False) as watch:
         with installation.database.begin() as connection:
             connection.execute(text("UPDATE units SET attempt = attempt + 1"))
-        watch._thread.join(10)
+        _until_told(watch)
         assert watch.reason is Reason.LOST
 
 
@@ -96,7 +103,7 @@ def test_the_lease_is_renewed_only_while_the_work_moves(
         return len(looked) > 5
 
     with Watch(installation.database, held, _impatient(stall_s), draining) as watch:
-        watch._thread.join(10)
+        _until_told(watch)
     with installation.database.connect() as connection:
         until = connection.execute(text("SELECT lease_until FROM units")).scalar_one()
     assert (until is not None) == renewed

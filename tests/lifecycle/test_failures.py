@@ -116,12 +116,14 @@ def test_failures_in_passing_are_tried_again_and_then_told(
 ) -> None:
     made = client.image()
     bench = make_bench(segmenter)
-    for _ in range(installation.settings.lease.max_transient):
-        assert client.read(made).status is not Status.FAILED
+    while client.read(made).status is not Status.FAILED:
         with installation.database.begin() as connection:
             connection.execute(text("UPDATE units SET not_before = clock_timestamp()"))
             connection.execute(text("UPDATE turns SET ready_at = clock_timestamp()"))
         bench.take_a_turn()
+    with installation.database.connect() as connection:
+        tries = connection.execute(text("SELECT attempt FROM units")).scalar_one()
+    assert tries == installation.settings.lease.max_transient
     assert _refused(client, made, code) == ERRORS[code].sentence
     assert "trying again" in client.read(made).logs
 

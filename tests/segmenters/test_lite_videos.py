@@ -179,7 +179,7 @@ def test_without_propagation_a_click_tells_about_its_frame_only(
 def test_a_prompt_outside_the_frames_is_refused_on_the_first(
     lite: LiteSegmenter,
     film: Film,
-    propagate: bool,  # noqa: FBT001 - pytest passes parameters by name
+    propagate: bool,
 ) -> None:
     prompts = VideoPrompts(boxes=(FrameBox(9, 1, Box(700, 0, 800, 50)),))
     with pytest.raises(Refusal) as refused:

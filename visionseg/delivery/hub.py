@@ -165,7 +165,7 @@ class Hub:
 
     async def _listen_on(self) -> None:
         pause_s = 0.1
-        while True:
+        while not self.closing:  # redis-py can turn a cancellation into its own time-out
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
@@ -186,7 +186,7 @@ class Hub:
     async def _hear(self, subscription: PubSub) -> None:
         """Takes messages; a Redis that does not even answer a ping counts as away."""
         pinged = False
-        while True:
+        while not self.closing:
             message = await subscription.get_message(timeout=SILENCE_S)
             if message is not None:
                 self.subscribed, pinged = True, False

@@ -26,7 +26,8 @@ class Choice:
 
 def available(model: str, settings: Models) -> bool:
     """Whether workers of this installation can load the model."""
-    return model == LITE or (model == SAM3 and bool(settings.sam3_weights))
+    has_weights = model != SAM3 or bool(settings.sam3_weights)
+    return MODELS[model].has_engine and has_weights
 
 
 def choose(submission: AnySubmission, settings: Models) -> Choice:
@@ -83,10 +84,14 @@ def _check_words(submission: AnySubmission) -> tuple[str, ...]:
 
 
 def _not_installed(model: str) -> Refusal:
+    if MODELS[model].has_engine:
+        way = "Set SAM3_WEIGHTS to a folder with its weights"
+    else:
+        way = "This version has no engine for it yet"
     return Refusal(
         ErrorCode.MODEL_UNAVAILABLE,
-        f"The weights of {model} are not installed here. Set SAM3_WEIGHTS to a folder with them, "
-        f"or ask for the model {LITE}, or set EMBEDDED_FALLBACK=1 to let that one answer.",
+        f"{model} is not installed here. {way}. Or ask for the model {LITE}, or set "
+        "EMBEDDED_FALLBACK=1 to let that one answer.",
         headers={"Retry-After": "300"},
     )
 
@@ -97,8 +102,8 @@ def _unknown_word(concept: str) -> Refusal:
     return Refusal(
         ErrorCode.UNSUPPORTED_PROMPT,
         f"{LITE} knows 80 everyday nouns and none of them is in '{concept}'.{hint} Use one of "
-        "them, or points or boxes, or install SAM3, which takes any words.",
-        detail_zh=f"{LITE} 只认识 80 个常见名词，“{concept}”不在其中。请换用其中的词，或用点、框，"
-        "或安装 SAM3。",
+        "them, or points or boxes; only SAM3 takes any words.",
+        detail_zh=f"{LITE} 只认识 80 个常见名词，“{concept}”不在其中。请换用其中的词，或用点、框；"
+        "只有 SAM3 能接受任意词语。",
         problems=(Problem("/input/prompt", f"known nouns: {', '.join(known_nouns())}"),),
     )

@@ -66,7 +66,7 @@ def _cut(picture: Rgb, labels: Labels) -> Mask:
         return (labels & 1).astype(np.bool_)
     cv2.setRNGSeed(1)  # GrabCut's colour clusters begin at random pixels
     backdrop, object_ = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, marks, None, backdrop, object_, _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    cv2.grabCut(small, marks, None, backdrop, object_, _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # None is a mask
     return resized((marks & 1).astype(np.bool_), (labels.shape[0], labels.shape[1]))
 
 
