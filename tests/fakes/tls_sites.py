@@ -46,7 +46,7 @@ class TlsSite:
         authority.configure_trust(self.trust)
         self._server = _Server(("127.0.0.1", 0), self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST).configure_cert(context)
+        authority.issue_cert(HOST, "localhost").configure_cert(context)
         # The handshake belongs to the connection's own thread, or one client would block all.
         self._server.socket = context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False

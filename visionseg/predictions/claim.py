@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from visionseg.contract.status import Status
 from visionseg.queue.lanes import GPU_LANES, Lane, UnitKind
-from visionseg.records import predictions, units
+from visionseg.records import predictions, turns, units
 
 CANDIDATES = 8
 STAGES: Mapping[UnitKind, str] = {
@@ -54,9 +54,9 @@ def _claim_in(
     connection: Connection, lane: Lane, engines: Collection[str], owner: str, lease_s: float
 ) -> tuple[units.Claim | None, bool]:
     able = engines if lane in GPU_LANES else None
-    candidates = units.next_jobs(connection, lane, able, CANDIDATES)
+    candidates = turns.next_jobs(connection, lane, able, CANDIDATES)
     for prediction_id in candidates:
-        status = units.lock_open_job(connection, prediction_id)
+        status = predictions.lock_if_open(connection, prediction_id)
         if status is None:
             continue
         claimed = units.lease(connection, prediction_id, lane, owner, lease_s)
@@ -66,6 +66,7 @@ def _claim_in(
             predictions.move(connection, prediction_id, Status.PROCESSING)
         if stage := STAGES.get(UnitKind(claimed.kind)):
             predictions.annotate(connection, prediction_id, stage=stage)
-        units.refresh_turns(connection, prediction_id)
+        turns.serve(connection, prediction_id, lane)
+        turns.refresh(connection, prediction_id)
         return claimed, False
     return None, bool(candidates)

@@ -17,7 +17,7 @@ from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import FINAL, OPEN, Status
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import files, predictions, units
+from visionseg.records import files, predictions, turns, units
 from visionseg.records.files import NewFile
 from visionseg.records.units import Claim, NewUnit
 
@@ -62,7 +62,7 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         predictions.annotate(connection, claim.prediction_id, **outcome.columns)
         if outcome.success is not None:
             _succeed(connection, installation, claim, outcome.success, row.metrics)
-        units.refresh_turns(connection, claim.prediction_id)
+        turns.refresh(connection, claim.prediction_id)
     wake_ready(installation, claim)
     installation.notices.tell(claim.prediction_id)
     return True
@@ -93,7 +93,7 @@ def close_job(
 ) -> None:
     """What follows every final move: open units end, files get their time, workers are let go."""
     units.drop_open(connection, prediction_id)
-    units.refresh_turns(connection, prediction_id)
+    turns.refresh(connection, prediction_id)
     files.expire_with(connection, prediction_id, installation.settings.storage.outputs_keep_s)
     predictions.release(connection, prediction_id)
 
@@ -101,7 +101,7 @@ def close_job(
 def wake_ready(installation: Installation, claim: Claim) -> None:
     """Hints at the lanes in which the claim's job has ready units."""
     with installation.database.connect() as connection:
-        lanes = units.ready_lanes(connection, claim.prediction_id)
+        lanes = turns.ready_lanes(connection, claim.prediction_id)
     for lane in lanes:
         installation.hints.wake(Lane(lane))
 
@@ -120,7 +120,7 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             )
             line = f"{claim.kind}: try {tries} failed ({refusal.code}), trying again"
             predictions.say(connection, claim.prediction_id, [line])
-            units.refresh_turns(connection, claim.prediction_id)
+            turns.refresh(connection, claim.prediction_id)
         else:
             held = units.drop(connection, claim)
             if held:
@@ -162,7 +162,7 @@ def give_back(installation: Installation, claim: Claim) -> bool:
         if row is None or row.status in FINAL:
             return False
         held = units.give_back(connection, claim, after_s=0, counts_attempt=False)
-        units.refresh_turns(connection, claim.prediction_id)
+        turns.refresh(connection, claim.prediction_id)
     if held:
         installation.hints.wake(Lane(claim.lane))
     return held
@@ -197,7 +197,7 @@ def lose(installation: Installation, claim: Claim) -> bool:
         if losses >= lease.max_losses or tries >= lease.max_attempts:
             refusal = Refusal(ErrorCode.WORKER_LOST, ERRORS[ErrorCode.WORKER_LOST].sentence)
             end_failed(connection, installation, claim.prediction_id, refusal)
-        units.refresh_turns(connection, claim.prediction_id)
+        turns.refresh(connection, claim.prediction_id)
     installation.notices.tell(claim.prediction_id)
     installation.hints.wake(Lane(claim.lane))
     return True

@@ -6,7 +6,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -18,7 +18,8 @@ from visionseg.contract.inputs import Kind, media_field
 from visionseg.contract.reply import Artifact, Prediction, Progress, QueueState, Urls
 from visionseg.contract.status import FINAL, Status
 from visionseg.predictions.installation import Installation
-from visionseg.records import files, predictions, units
+from visionseg.records import files, predictions, turns, units
+from visionseg.records.engine import clock
 from visionseg.records.files import Role
 from visionseg.records.predictions import Page, Record
 
@@ -53,7 +54,7 @@ def read(
             raise Refusal(ErrorCode.NOT_FOUND, "There is no prediction of yours with that id.")
         position = None
         if row.status == Status.STARTING:
-            position = predictions.queue_position(connection, prediction_id)
+            position = turns.queue_position(connection, prediction_id)
         extras = _extras(connection, [row], position)[row.id]
     return _record(installation, row, extras, base_url, inline=inline)
 
@@ -74,7 +75,7 @@ def _extras(
     for file in files.of_predictions(connection, ids, Role.ARTIFACT):
         artifacts[file.prediction_id].append(file)
     done = units.frames_done(connection, ids)
-    now = datetime.now(UTC)
+    now = clock(connection)
     return {key: _Extras(artifacts[key], done.get(key, 0), position, now) for key in ids}
 
 

@@ -13,7 +13,7 @@ from visionseg.predictions import engines
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
-from visionseg.records import files, predictions, units
+from visionseg.records import files, predictions, turns, units
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
 
@@ -84,7 +84,7 @@ def _write(installation: Installation, new: NewPrediction, source: Source) -> Un
         if source.stored is not None:
             files.add(connection, new.organisation_id, new.id, [source.stored])
         units.add(connection, new.id, planned)
-        units.refresh_turns(connection, new.id)
+        turns.refresh(connection, new.id)
     return UnitKind(planned[0].kind)
 
 

@@ -17,7 +17,7 @@ from visionseg.contract.ids import FileId
 from visionseg.predictions.finish import close_job, end_failed, lose
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import files, predictions, units, workers
+from visionseg.records import files, predictions, turns, units, workers
 
 log = structlog.get_logger(__name__)
 LOCK = 0x76735F7377656570  # "vs_sweep"
@@ -36,7 +36,7 @@ def sweep(installation: Installation) -> None:
         delete_expired_files(installation)
         with installation.database.begin() as connection:
             workers.forget_old(connection)
-            backlog = units.backlog(connection)
+            backlog = turns.backlog(connection)
     for lane, ready in backlog.items():
         installation.hints.wake(Lane(lane), min(ready, HINTS_PER_LANE))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, create_engine
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, create_engine, func, select
 
 SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",  # a client frozen inside a transaction
@@ -29,3 +31,9 @@ def connect(database_url: str, pool_size: int, application: str) -> Engine:
             "keepalives_count": 3,
         },
     )
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by the database's clock, which every stored time is by."""
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now

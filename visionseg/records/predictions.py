@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, se
 
 from visionseg.contract.ids import KeyId, OrganisationId, PredictionId
 from visionseg.contract.status import FINAL, OPEN, Status, sources
-from visionseg.records.tables import NOW, events, from_now, predictions, turns, units
+from visionseg.records.tables import NOW, events, from_now, predictions, units
 
 MAX_LOG_CHARACTERS = 64 * 1024
 Record = Row[Any]
@@ -79,6 +79,16 @@ def lock(connection: Connection, prediction_id: PredictionId) -> Record | None:
     """The row, locked until the transaction ends: every change of a job's units begins here."""
     statement = select(predictions).where(predictions.c.id == prediction_id).with_for_update()
     return connection.execute(statement).one_or_none()
+
+
+def lock_if_open(connection: Connection, prediction_id: PredictionId) -> str | None:
+    """The status of an open prediction, its row locked; None if it is final or locked."""
+    statement = (
+        select(predictions.c.status)
+        .where(predictions.c.id == prediction_id, predictions.c.status.in_(OPEN))
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def annotate(connection: Connection, prediction_id: PredictionId, **values: object) -> None:
@@ -206,20 +216,3 @@ def held(connection: Connection, limit: int) -> list[PredictionId]:
         c.completed_at.is_not(None), c.released_at.is_(None), ~leased.exists()
     )
     return [PredictionId(found) for found in connection.execute(statement.limit(limit)).scalars()]
-
-
-def queue_position(connection: Connection, prediction_id: PredictionId) -> int | None:
-    """How many jobs go before this one in its lane; None when it does not wait."""
-    mine = select(turns).where(turns.c.prediction_id == prediction_id, turns.c.ready > 0).subquery()
-    ahead = (
-        select(func.count())
-        .select_from(turns)
-        .where(
-            turns.c.lane == mine.c.lane,
-            turns.c.ready > 0,
-            tuple_(-turns.c.priority, turns.c.created_at)
-            < tuple_(-mine.c.priority, mine.c.created_at),
-        )
-        .scalar_subquery()
-    )
-    return connection.execute(select(ahead).select_from(mine).limit(1)).scalar_one_or_none()

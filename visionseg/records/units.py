@@ -1,11 +1,11 @@
-"""Statements on units of work and on turns (which job is next in a lane).
+"""Statements on units of work: leased by claims, fenced by attempts.
 
 Order of locks, everywhere: the prediction's row, then its units, then its turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -18,15 +18,13 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import OPEN
-from visionseg.records.tables import NOW, from_now, predictions, turns, units
+from visionseg.records.tables import NOW, from_now, predictions, units
 
 OPEN_STATES = ("blocked", "ready", "leased")
 
@@ -78,56 +76,6 @@ def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUn
         connection.execute(insert(units), rows)
 
 
-def refresh_turns(connection: Connection, prediction_id: PredictionId) -> None:
-    """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
-
-    The caller holds the prediction's lock.
-    """
-    ready = func.count().filter(units.c.state == "ready")
-    ready_at = func.min(units.c.not_before).filter(units.c.state == "ready")
-    p = predictions.c
-    counted = (
-        select(p.id, units.c.lane, p.engine, p.priority, p.created_at, ready, ready_at)
-        .join_from(units, predictions, units.c.prediction_id == p.id)
-        .where(p.id == prediction_id)
-        .group_by(p.id, units.c.lane)
-    )
-    names = ["prediction_id", "lane", "engine", "priority", "created_at", "ready", "ready_at"]
-    statement = upsert(turns).from_select(names, counted)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["prediction_id", "lane"],
-            set_={"ready": statement.excluded.ready, "ready_at": statement.excluded.ready_at},
-            where=or_(
-                turns.c.ready != statement.excluded.ready,
-                turns.c.ready_at.is_distinct_from(statement.excluded.ready_at),
-            ),
-        )
-    )
-
-
-def next_jobs(
-    connection: Connection, lane: str, engines: Collection[str] | None, limit: int
-) -> list[PredictionId]:
-    """The jobs whose turn it is in a lane, best first: priority, longest not served, oldest."""
-    c = turns.c
-    statement = select(c.prediction_id).where(c.lane == lane, c.ready > 0, c.ready_at <= NOW)
-    if engines is not None:
-        statement = statement.where(c.engine.in_(engines))
-    order = (c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at)
-    return list(connection.execute(statement.order_by(*order).limit(limit)).scalars())
-
-
-def lock_open_job(connection: Connection, prediction_id: PredictionId) -> str | None:
-    """The status of an open prediction, its row locked; None if it is final or locked."""
-    statement = (
-        select(predictions.c.status)
-        .where(predictions.c.id == prediction_id, predictions.c.status.in_(OPEN))
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(statement).scalar_one_or_none()
-
-
 def lease(
     connection: Connection, prediction_id: PredictionId, lane: str, owner: str, lease_s: float
 ) -> Claim | None:
@@ -156,8 +104,6 @@ def lease(
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    served = update(turns).where(turns.c.prediction_id == prediction_id, turns.c.lane == lane)
-    connection.execute(served.values(last_served_at=NOW))
     return Claim(
         row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
     )
@@ -339,19 +285,3 @@ def frames_done(
         .group_by(units.c.prediction_id)
     )
     return {row[0]: int(row[1]) for row in connection.execute(statement)}
-
-
-def backlog(connection: Connection) -> Mapping[str, int]:
-    """Ready units by lane."""
-    statement = select(turns.c.lane, func.sum(turns.c.ready)).where(
-        turns.c.ready > 0, turns.c.ready_at <= NOW
-    )
-    return {row[0]: int(row[1]) for row in connection.execute(statement.group_by(turns.c.lane))}
-
-
-def ready_lanes(connection: Connection, prediction_id: PredictionId) -> list[str]:
-    """The lanes in which a job has units ready."""
-    statement = select(turns.c.lane).where(
-        turns.c.prediction_id == prediction_id, turns.c.ready > 0
-    )
-    return list(connection.execute(statement).scalars())

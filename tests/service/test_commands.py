@@ -1,0 +1,98 @@
+"""The command line, as an operator types it, against a real database."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from visionseg.access.keys import authenticate
+from visionseg.artifacts import weights
+from visionseg.commands.main import main
+from visionseg.commands.running import write_services
+from visionseg.config import Settings
+from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.predictions.installation import Installation
+
+
+@pytest.fixture
+def home(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a running `visionseg up`, which tells the commands where the services are."""
+    told = {
+        "VISIONSEG_DATABASE_URL": settings.services.database_url,
+        "VISIONSEG_REDIS_URL": settings.services.redis_url,
+        "VISIONSEG_BROKER_URL": settings.services.broker_url,
+        "VISIONSEG_KEY_PEPPER": settings.http.key_pepper.get_secret_value(),
+    }
+    for name in told:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VISIONSEG_HOME", str(tmp_path))
+    path = write_services(tmp_path, told)
+    assert path.stat().st_mode & 0o777 == 0o600
+    return tmp_path
+
+
+def _run(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_key_is_made_listed_and_revoked(home: Path, installation: Installation) -> None:
+    secret = _run("keys", "create", "--name", "camera 7", "--expires-in-days", "2").strip()
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    caller = authenticate(installation.database, pepper, f"Bearer {secret}")
+    listed = _run("keys", "list")
+    assert "camera 7" in listed
+    assert "usable" in listed
+    assert secret not in listed
+    assert "revoked" in _run("keys", "revoke", caller.key_id)
+    with pytest.raises(Refusal) as refusal:
+        authenticate(installation.database, pepper, f"Bearer {secret}")
+    assert refusal.value.code is ErrorCode.INVALID_API_KEY
+    again = CliRunner().invoke(main, ["keys", "revoke", caller.key_id])
+    assert again.exit_code == 1
+    assert "keys list" in again.output
+
+
+def test_an_expired_key_is_not_accepted(home: Path, installation: Installation) -> None:
+    secret = _run("keys", "create", "--expires-in-days", "0.000000001").strip()
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    with pytest.raises(Refusal) as refusal:
+        authenticate(installation.database, pepper, f"Bearer {secret}")
+    assert refusal.value.code is ErrorCode.INVALID_API_KEY
+
+
+def test_migrate_tells_the_revision(home: Path) -> None:
+    assert re.search(r"revision \d{4}", _run("migrate"))
+
+
+def test_without_services_a_command_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIONSEG_HOME", str(tmp_path))
+    for name in ("DATABASE", "REDIS", "BROKER"):
+        monkeypatch.setenv(f"VISIONSEG_{name}_URL", "")
+    result = CliRunner().invoke(main, ["keys", "list"])
+    assert result.exit_code == 1
+    assert "VISIONSEG_DATABASE_URL" in result.output
+    assert "visionseg up" in result.output
+
+
+def test_weights_check_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIONSEG_WEIGHTS_CACHE", str(tmp_path))
+    result = CliRunner().invoke(main, ["weights", "check"])
+    assert result.exit_code == 1
+    assert all(name in result.output for name in weights.names_of("model"))
+    assert weights.FETCH_COMMAND in result.output
+
+
+def test_services_are_kept_as_json_for_other_commands(home: Path) -> None:
+    told = json.loads((home / "services.json").read_text(encoding="utf-8"))
+    assert told["VISIONSEG_DATABASE_URL"].startswith("postgresql+psycopg://")
