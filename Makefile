@@ -8,7 +8,7 @@ PATHS := visionseg api workers migrations tests bench demo
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-long check fmt bench requirements clean
+.PHONY: help demo up test test-long chaos check fmt bench requirements clean
 
 help: ## Shows what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ test-long: $(VENV)/dev.stamp ## Runs the tests that take minutes each
 	$(BIN)/visionseg weights fetch
 	$(BIN)/python -m pytest -m long $(TESTS)
 
+chaos: $(VENV)/dev.stamp ## Runs seeded chaos for minutes; VISIONSEG_CHAOS_SEED repeats one
+	$(BIN)/python -m pytest -m long tests/lifecycle/faults/test_chaos.py
+
 check: $(VENV)/dev.stamp ## Lint, types, imports
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/ruff format --check $(PATHS)
@@ -57,9 +60,10 @@ fmt: $(VENV)/dev.stamp ## Formats the code
 	$(BIN)/ruff check --fix $(PATHS)
 	$(BIN)/ruff format $(PATHS)
 
-bench: $(VENV)/dev.stamp ## Measures the embedded model
+bench: $(VENV)/dev.stamp ## Measures the embedded model and the queue
 	$(BIN)/visionseg weights fetch
 	$(BIN)/python bench/lite.py
+	$(BIN)/python bench/queueing.py
 
 requirements: $(VENV)/dev.stamp ## Pins every package anew
 	$(PIP) install --quiet uv

@@ -14,7 +14,17 @@ from starlette.responses import JSONResponse, Response
 
 from api import documents, problems
 from api.envelope import Envelope
-from api.routes import console, lists, models, outputs, predictions, probes, submissions
+from api.routes import (
+    console,
+    deliveries,
+    files,
+    lists,
+    models,
+    outputs,
+    predictions,
+    probes,
+    submissions,
+)
 from api.service import Service
 from visionseg.config import Settings, read_settings
 from visionseg.delivery.hub import Hub
@@ -25,8 +35,10 @@ ROUTERS = (
     submissions.router,
     lists.router,
     predictions.router,
+    deliveries.router,
     models.router,
     outputs.router,
+    files.router,
     probes.router,
     console.router,
 )

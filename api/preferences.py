@@ -1,11 +1,16 @@
-"""The `Prefer` header (RFC 7240): whether and how long a client wants an answer held back."""
+"""What request headers ask for: how long to hold an answer (RFC 7240), how long to work."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from visionseg.contract.errors import ErrorCode, Problem, Refusal
+
 DEFAULT_WAIT_S = 60
+DURATION = re.compile(r"(\d{1,7})([smh]?)", re.ASCII)
+UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
 LONGEST_WAIT_S = 300
 
 
@@ -33,6 +38,20 @@ def parse(headers: Iterable[str]) -> Preference | None:
     if stated.get("respond-async") == "":
         return Preference(0, "respond-async")
     return None
+
+
+def cancel_after_s(header: str | None) -> float | None:
+    """The seconds of a `Cancel-After` header: `90s`, `10m`, `1h`, or a bare number of seconds.
+
+    Raises `Refusal` (invalid_input) for anything else: a client that sets a bound must get it.
+    """
+    if header is None:
+        return None
+    found = DURATION.fullmatch(header.strip())
+    if found is None or not (seconds := int(found[1]) * UNITS_S[found[2]]):
+        problem = Problem("/headers/Cancel-After", "a duration such as 90s, 10m or 1h")
+        raise Refusal(ErrorCode.INVALID_INPUT, problems=(problem,))
+    return seconds
 
 
 def _seconds(value: str) -> int | None:

@@ -16,7 +16,7 @@ from api.languages import prefers_chinese
 from api.service import service_of
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.reply import FieldProblem, ProblemReply
-from visionseg.predictions.wait import DATABASE_AWAY
+from visionseg.records.engine import DATABASE_AWAY
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"

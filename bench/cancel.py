@@ -25,17 +25,18 @@ from workers.media.clips import SCRIPTS, compose, write_clip
 
 ROUNDS = 20
 FRAMES = 200
+
 Json = dict[str, Any]
 
 
-def clip_uri(folder: Path) -> str:
+def clip_uri(folder: Path, frames: int = FRAMES) -> str:
     """The demo's clip at 640x360 as a data URI."""
     stills = {
         name: np.asarray(Image.open(locate(Models().cache, name)).convert("RGB"))
         for name in ("astronaut.png", "rocket.jpg")
     }
     path = folder / "clip.mp4"
-    write_clip(path, compose(stills, SCRIPTS["astronaut"], FRAMES))
+    write_clip(path, compose(stills, SCRIPTS["astronaut"], frames))
     return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

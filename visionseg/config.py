@@ -67,11 +67,13 @@ class Limits(_Section):
     fetch_total_s: float = 3600
     fetch_stall_s: float = 60
     queued_predictions: int = Field(default=100_000, description="Open ones, over all keys")
+    open_per_key: int = Field(default=10_000, description="Open ones of one key")
+    idempotency_keep_s: float = Field(default=86400, description="How long a key is remembered")
     allowed_hosts: frozenset[str] = Field(
         default=frozenset(),
         description="JSON list of hosts, host:port or networks that URLs may name though private",
     )
-    ca_file: Path | None = Field(default=None, description="Certificates trusted for URL inputs")
+    ca_file: Path | None = Field(default=None, description="Certificates trusted for URLs")
 
 
 class Models(_Section):

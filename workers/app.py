@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -15,18 +17,23 @@ from visionseg.config import Settings
 from visionseg.contract.ids import WorkerId, new_worker_id
 from visionseg.predictions.finish import lose
 from visionseg.predictions.installation import Installation, assemble
+from visionseg.predictions.orphans import delete_orphans
 from visionseg.predictions.sweep import Every, sweeper
 from visionseg.queue.app import make_app
 from visionseg.queue.lanes import Lane
 from visionseg.records import units, workers
 from visionseg.telemetry.logs import set_up_logs
-from workers.hosts import owner_is_alive, this_host
+from workers.hosts import owner_is_alive, process_id, this_host
 from workers.segmenters.registry import ENGINES
 from workers.tasks import LANES_VARIABLE, WORKER_VARIABLE
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY_S = 5.0
 REAP_EVERY_S = 0.5
+LAPSING_PART = 1 / 3
+"""A lease that has less than this part of its time left was not renewed for several heartbeats."""
+LAPSING_LOOKS = 3
+ORPHANS_EVERY_S = 600.0
 OWNERS_AT_ONCE = 100
 VERSION = "0.1.0"
 
@@ -39,10 +46,13 @@ class Parent:
         self._lanes = lanes
         self._host = this_host()
         self.id: WorkerId = new_worker_id()
+        self._lapsing: Mapping[tuple[int, int], int] = {}
         self._threads = (
             sweeper(installation),
             Every(self.beat, BEAT_EVERY_S, "beat"),
             Every(self.reap, REAP_EVERY_S, "reaper"),
+            Every(self.end_stalled, REAP_EVERY_S, "stall watch"),
+            Every(self.delete_orphans, ORPHANS_EVERY_S, "orphans"),
         )
 
     def start(self) -> None:
@@ -71,6 +81,30 @@ class Parent:
         for claim in claims:
             if not owner_is_alive(claim.owner) and lose(self._installation, claim):
                 log.warning("dead_owner_reaped", prediction_id=claim.prediction_id, unit=claim.kind)
+
+    def delete_orphans(self) -> None:
+        """Deletes stored files that no row names and that are too old to be named yet."""
+        delete_orphans(self._installation)
+
+    def end_stalled(self) -> None:
+        """Kills the children that stopped renewing a lease: frozen, hung, or deaf to a stop.
+
+        No thread of theirs could do so: a computation may hold the interpreter's lock. It takes
+        several looks, so that a child that was only slow, or cut off, can renew first.
+        """
+        left_s = self._installation.settings.lease.lease_s * LAPSING_PART
+        with self._installation.database.connect() as connection:
+            claims = units.lapsing(connection, self._host, os.getpid(), left_s)
+        looks = {
+            (claim.unit_id, claim.attempt): self._lapsing.get((claim.unit_id, claim.attempt), 0) + 1
+            for claim in claims
+        }
+        self._lapsing = looks
+        for claim in claims:
+            if looks[claim.unit_id, claim.attempt] == LAPSING_LOOKS:
+                log.error("stalled_child_killed", unit=claim.unit_id, owner=claim.owner)
+                with suppress(ProcessLookupError):
+                    os.kill(process_id(claim.owner), signal.SIGKILL)
 
     def drain(self) -> None:
         """Tells the children to give their units back and take no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -14,6 +15,7 @@ from visionseg.predictions.finish import Outcome
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane, UnitKind
 from visionseg.records import predictions
+from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
 from workers.duty import Watch, perform
 from workers.jobs import assemble, chunk, fetch, image, ingest, render
@@ -47,17 +49,21 @@ class Bench:
     def take_a_turn(self) -> None:
         """Claims and performs units for about `turn_s`, or until there are none for this worker.
 
-        Work left over is hinted at, so that the turn goes on with the next message.
+        Work left over is hinted at, so that the turn goes on with the next message. A database
+        that is away ends the turn; the sweeper's hints begin the next one.
         """
         until = time.monotonic() + self.installation.settings.lease.turn_s
-        while not self.draining():
-            claimed = self._claim(self.lanes)
-            if claimed is None:
-                return
-            self._perform(claimed, self._give_way)
-            if time.monotonic() > until:
-                self.installation.hints.wake(Lane(claimed.lane))
-                return
+        try:
+            while not self.draining():
+                claimed = self._claim(self.lanes)
+                if claimed is None:
+                    return
+                self._perform(claimed, self._give_way)
+                if time.monotonic() > until:
+                    self.installation.hints.wake(Lane(claimed.lane))
+                    return
+        except DATABASE_AWAY as error:
+            log.warning("turn_broken_off", error=str(error))
 
     def _claim(self, lanes: Sequence[Lane]) -> Claim | None:
         lease_s = self.installation.settings.lease.lease_s
@@ -68,12 +74,12 @@ class Bench:
         """Performs the pictures that wait, so that a video never holds them up for long."""
         if Lane.IMAGES not in self.lanes:
             return
-        while time.monotonic() - self._gave_way_at > GIVE_WAY_EVERY_S:
-            claimed = self._claim([Lane.IMAGES])
-            if claimed is None:
-                self._gave_way_at = time.monotonic()
-                return
-            self._perform(claimed, _keep_going)
+        if time.monotonic() - self._gave_way_at <= GIVE_WAY_EVERY_S:
+            return
+        with suppress(*DATABASE_AWAY):  # the video goes on; its own watch tells if it is lost
+            while (claimed := self._claim([Lane.IMAGES])) is not None:
+                self._perform(claimed, _keep_going)
+        self._gave_way_at = time.monotonic()
 
     def _perform(self, claimed: Claim, give_way: Callable[[], None]) -> None:
         def job(watch: Watch) -> tuple[Outcome, Callable[[], None]]:
@@ -88,6 +94,8 @@ class Bench:
             prediction = predictions.get(connection, claimed.prediction_id)
         if prediction is None:
             raise Stopped
+        if claimed.seq == 0 and prediction.webhook is not None:
+            self.installation.hints.wake(Lane.DELIVERY)  # the claim may have written its start
         with self.installation.store.scratch() as scratch:
             work = Work(
                 installation=self.installation,
@@ -100,7 +108,11 @@ class Bench:
                 moved=watch.moved,
                 give_way=give_way,
             )
-            outcome: Outcome = JOBS[UnitKind(claimed.kind)].run(work)
+            try:
+                outcome: Outcome = JOBS[UnitKind(claimed.kind)].run(work)
+            except BaseException:
+                work.discard()
+                raise
 
         def committed() -> None:
             for step in work.on_commit:

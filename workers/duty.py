@@ -19,12 +19,14 @@ from visionseg.predictions import finish
 from visionseg.predictions.finish import Outcome
 from visionseg.predictions.installation import Installation
 from visionseg.records import units
+from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim, Standing
 from workers.segmenters.base import Stopped
 
 log = structlog.get_logger(__name__)
 PROGRESS_EVERY_S = 1.0
 IGNORED_STOP_S = 20.0
+RETRY_S = 0.5
 EXIT_STALLED = 70
 
 
@@ -136,21 +138,32 @@ def perform(
     with Watch(installation.database, claim, installation.settings.lease, draining) as watch:
         try:
             outcome, committed = job(watch)
+            _insist(watch, lambda: _commit(installation, claim, outcome, committed))
+            logger.info("unit_done", seconds=round(time.monotonic() - started, 3))
         except Stopped:
-            _stop(installation, claim, watch.reason)
+            _insist(watch, lambda: _stop(installation, claim, watch.reason))
             logger.info("unit_stopped", reason=watch.reason)
         except Refusal as refusal:
-            _fail(installation, claim, refusal)
+            _fail(watch, installation, claim, refusal)
             logger.info("unit_refused", code=refusal.code, detail=refusal.detail)
         except MemoryError:
-            _fail(installation, claim, Refusal(ErrorCode.OUT_OF_MEMORY))
+            _fail(watch, installation, claim, Refusal(ErrorCode.OUT_OF_MEMORY))
             logger.warning("unit_out_of_memory")
         except Exception:
-            _fail(installation, claim, Refusal(ErrorCode.INTERNAL))
             logger.exception("unit_broke")
-        else:
-            _commit(installation, claim, outcome, committed)
-            logger.info("unit_done", seconds=round(time.monotonic() - started, 3))
+            _fail(watch, installation, claim, Refusal(ErrorCode.INTERNAL))
+
+
+def _insist(watch: Watch, end: Callable[[], None]) -> None:
+    """Ends a unit, again and again while the database is away and the lease may still be held."""
+    while True:
+        try:
+            return end()
+        except DATABASE_AWAY as error:
+            if watch.should_stop():
+                raise
+            log.warning("unit_not_ended", error=str(error))
+            time.sleep(RETRY_S)
 
 
 def _commit(
@@ -170,7 +183,11 @@ def _stop(installation: Installation, claim: Claim, reason: Reason | None) -> No
         finish.let_go(installation, claim)
 
 
-def _fail(installation: Installation, claim: Claim, refusal: Refusal) -> None:
+def _fail(watch: Watch, installation: Installation, claim: Claim, refusal: Refusal) -> None:
     """A unit that cannot be ended belongs to a final prediction, or to someone else by now."""
-    if not finish.fail(installation, claim, refusal):
-        finish.let_go(installation, claim)
+
+    def end() -> None:
+        if not finish.fail(installation, claim, refusal):
+            finish.let_go(installation, claim)
+
+    _insist(watch, end)

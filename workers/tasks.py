@@ -20,6 +20,7 @@ from workers.bench import Bench
 from workers.hosts import owner_name
 from workers.segmenters.base import Segmenter
 from workers.segmenters.registry import ENGINES
+from workers.senders import send_for_a_turn
 
 log = structlog.get_logger(__name__)
 LANES_VARIABLE = "VISIONSEG_WORKER_LANES"
@@ -75,4 +76,7 @@ def _stop(**_: Any) -> None:  # noqa: ANN401 - Celery's signal
 @shared_task(name=LOOK, ignore_result=True)
 def look() -> None:
     """Looks for work in this worker's lanes; the message that brings it here carries no id."""
-    _bench[0].take_a_turn()
+    bench = _bench[0]
+    bench.take_a_turn()
+    if Lane.DELIVERY in bench.lanes:
+        send_for_a_turn(bench.installation, bench.owner, bench.draining)

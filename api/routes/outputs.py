@@ -65,7 +65,7 @@ def _find(installation: Installation, organisation_id: OrganisationId, name: str
             row = files.find_public(connection, name, organisation_id)
     if row is None:
         raise Refusal(ErrorCode.NOT_FOUND)
-    if row.deleted_at is not None:
+    if row.gone:
         raise Refusal(ErrorCode.GONE)
     return row
 

@@ -14,6 +14,7 @@ from api.service import service_of
 from api.views import VIDEO_RESOURCE, must_fit, view_of
 from visionseg.contract.reply import Prediction
 from visionseg.predictions.cancel import cancel
+from visionseg.predictions.delete import delete
 from visionseg.predictions.read import RESOURCE
 from visionseg.predictions.wait import wait
 
@@ -59,6 +60,18 @@ def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: st
     view = view_of(request, caller, prediction_id)
     must_fit(request, view.read(inline=False))
     cancel(view.installation, view.prediction_id)
+    return answers.record(view.read())
+
+
+@router.delete(
+    ONE_VIDEO, response_model=None, responses={200: RECORD[200]}, operation_id="delete_video"
+)
+@router.delete(ONE, response_model=None, responses={200: RECORD[200]})
+def delete_prediction(request: Request, caller: SegmentCaller, prediction_id: str) -> Response:
+    """Cancels a prediction if it is open, and removes its input and results; the record stays."""
+    view = view_of(request, caller, prediction_id)
+    must_fit(request, view.read(inline=False))
+    delete(view.installation, view.prediction_id)
     return answers.record(view.read())
 
 

@@ -16,9 +16,9 @@ from api import problems
 from api.service import service_of
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.predictions.installation import Installation
-from visionseg.predictions.wait import DATABASE_AWAY
 from visionseg.queue.lanes import Lane
 from visionseg.records import workers
+from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.schema import current_revision, newest_revision
 
 log = structlog.get_logger(__name__)

@@ -14,11 +14,10 @@ from api.guards import SegmentCaller
 from api.service import service_of
 from api.views import VIDEO_RESOURCE, view_of
 from visionseg.access.keys import Caller
-from visionseg.contract.ids import PredictionId
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, VideoSubmission
 from visionseg.contract.reply import Prediction
+from visionseg.predictions.idempotency import Submitted, submit_once
 from visionseg.predictions.read import RESOURCE
-from visionseg.predictions.submit import submit
 
 router = APIRouter(tags=["predictions"])
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -41,21 +40,26 @@ async def segment_video(request: Request, caller: SegmentCaller) -> Response:
 
 async def _submitted(request: Request, caller: Caller, model: type[AnySubmission]) -> Response:
     preference = preferences.parse(request.headers.getlist("prefer"))
-    prediction_id = await _accepted(request, caller, model)
-    view = view_of(request, caller, prediction_id)
-    return await holds.answer(service_of(request), view, preference)
+    made = await _accepted(request, caller, model)
+    view = view_of(request, caller, made.prediction_id)
+    response = await holds.answer(service_of(request), view, preference)
+    if made.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
-async def _accepted(request: Request, caller: Caller, model: type[AnySubmission]) -> PredictionId:
+async def _accepted(request: Request, caller: Caller, model: type[AnySubmission]) -> Submitted:
     """Submits; returning frees the body, which would otherwise stay in memory for a whole hold."""
     service = service_of(request)
     limit_bytes = service.installation.settings.limits.body_bytes
     asked = await asks.submission(request, limit_bytes, model)
+    deadline_s = preferences.cancel_after_s(request.headers.get("cancel-after"))
     return await run_in_threadpool(
-        submit,
+        submit_once,
         service.installation,
         caller,
-        asked.submission,
+        asked.submission.due_within(deadline_s),
         asked.given_input,
         service.base_url(request),
+        request.headers.get("idempotency-key"),
     )

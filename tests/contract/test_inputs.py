@@ -64,6 +64,8 @@ def test_body_defaults_are_those_of_the_contract() -> None:
         "model": "facebook/sam3",
         "deadline_s": 86400,
         "priority": 0,
+        "webhook": None,
+        "webhook_events_filter": ["completed"],
     }
 
 

@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,21 +33,32 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up is what many of the tests are about."""
 
 
+@dataclass(frozen=True)
+class Posted:
+    """One POST that a site was sent."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
 class TlsSite:
     """One server: `routes` answer its paths, `asked` keeps the headers that it was sent.
 
-    `trust` is a client's context that accepts its certificate.
+    `posted` keeps what was sent by POST. `trust` is a client's context that accepts the
+    certificate, which `authority` signed.
     """
 
     def __init__(self) -> None:
-        authority = trustme.CA()
+        self.authority = trustme.CA()
+        self.posted: list[Posted] = []
         self.routes: dict[str, Answer] = {}
         self.asked: list[dict[str, str]] = []
         self.trust = ssl.create_default_context()
-        authority.configure_trust(self.trust)
+        self.authority.configure_trust(self.trust)
         self._server = _Server(("127.0.0.1", 0), self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(HOST, "localhost").configure_cert(context)
+        self.authority.issue_cert(HOST, "localhost").configure_cert(context)
         # The handshake belongs to the connection's own thread, or one client would block all.
         self._server.socket = context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
@@ -62,6 +74,12 @@ class TlsSite:
 
             def do_GET(self) -> None:
                 site.asked.append({key.lower(): value for key, value in self.headers.items()})
+                site.routes[self.path](self)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                site.posted.append(Posted(self.path, headers, body))
                 site.routes[self.path](self)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there

@@ -22,6 +22,7 @@ from visionseg.predictions.read import read
 from visionseg.predictions.submit import submit
 from visionseg.predictions.sweep import sweep
 from visionseg.queue.lanes import CPU_LANES, GPU_LANES, LANE_OF, Lane, UnitKind
+from visionseg.records import tables, units
 from visionseg.records.units import Claim, NewUnit
 
 PIXEL = (
@@ -108,6 +109,20 @@ def test_a_holder_whose_lease_ran_out_writes_nothing(
     assert not finish.give_back(installation, zombie)
     assert _status(installation, caller, made) is Status.PROCESSING
     assert finish.complete(installation, heir, Outcome(success=Success("heir.png")))
+
+
+def test_without_the_fencing_token_a_late_holder_would_write(
+    installation: Installation, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _submit_image(installation, caller)
+    zombie = _must_claim(installation, "host/1/2")
+    _expire(installation)
+    sweep(installation)
+    _skip_back_off(installation)
+    _must_claim(installation, "host/3/4")
+    monkeypatch.setattr(units, "held", lambda one: (tables.units.c.id == one.unit_id,))
+    assert finish.complete(installation, zombie, Outcome(success=Success("zombie.png")))
+    assert _status(installation, caller, made) is Status.SUCCEEDED
 
 
 def test_cancel_is_final_at_once_and_released_when_the_worker_lets_go(

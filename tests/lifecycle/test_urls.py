@@ -30,7 +30,7 @@ def settings(settings: Settings, site: TlsSite) -> Settings:
 @pytest.fixture(autouse=True)
 def trusted(site: TlsSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """The site's own authority, as VISIONSEG_CA_FILE would name it."""
-    monkeypatch.setattr(fetch, "_trust", lambda _path: site.trust)
+    monkeypatch.setattr(fetch, "trust", lambda _path: site.trust)
 
 
 def _url(site: TlsSite, path: str) -> str:

@@ -15,6 +15,7 @@ from visionseg.commands.main import main
 from visionseg.commands.running import write_services
 from visionseg.config import Settings
 from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.delivery.signing import secrets_of
 from visionseg.predictions.installation import Installation
 
 
@@ -65,6 +66,29 @@ def test_an_expired_key_is_not_accepted(home: Path, installation: Installation) 
     with pytest.raises(Refusal) as refusal:
         authenticate(installation.database, pepper, f"Bearer {secret}")
     assert refusal.value.code is ErrorCode.INVALID_API_KEY
+
+
+def test_the_secret_of_webhooks_is_made_once_and_rotated(
+    home: Path, installation: Installation
+) -> None:
+    secret = _run("keys", "create").strip()
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    key_id = authenticate(installation.database, pepper, f"Bearer {secret}").key_id
+    first = _run("keys", "webhook-secret", key_id).strip()
+    assert first.startswith("whsec_")
+    assert _run("keys", "webhook-secret", key_id).strip() == first
+    rotated = _run("keys", "webhook-secret", key_id, "--rotate", "--overlap-hours", "1").strip()
+    assert _run("keys", "webhook-secret", key_id).strip() == rotated != first
+    assert secrets_of(installation.database, key_id) == [rotated, first]
+    at_once = _run("keys", "webhook-secret", key_id, "--rotate", "--overlap-hours", "0").strip()
+    assert secrets_of(installation.database, key_id) == [at_once]
+
+
+@pytest.mark.parametrize("options", [(), ("--rotate",)])
+def test_a_key_that_does_not_exist_has_no_secret(home: Path, options: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, ["keys", "webhook-secret", "key_0", *options])
+    assert result.exit_code == 1
+    assert "visionseg keys list" in result.output
 
 
 def test_migrate_tells_the_revision(home: Path) -> None:

@@ -18,7 +18,7 @@ import httpcore2
 import httpx2
 
 from visionseg.access.addresses import AddressPolicy, Resolver, parse_url, resolve, system_resolver
-from visionseg.access.pinning import pinned_pool
+from visionseg.access.pinning import connect_sentence, pinned_pool
 from visionseg.contract.errors import ErrorCode, Refusal
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -169,7 +169,7 @@ class _Download:
         except httpcore2.ConnectTimeout as error:
             raise self._failure(f"{url.host} did not take the connection in time.") from error
         except httpcore2.ConnectError as error:
-            raise self._failure(_connect_sentence(url.host, error)) from error
+            raise self._failure(connect_sentence(url.host, error)) from error
         except httpcore2.TimeoutException as error:
             raise _Dropped(f"{url.host} sent nothing for too long.") from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
@@ -278,19 +278,6 @@ def _validator(answer: httpcore2.Response) -> str | None:
     etag = _header(answer, b"etag")
     strong = etag if etag.startswith('"') else ""
     return strong or _header(answer, b"last-modified") or None
-
-
-def _connect_sentence(host: str, error: Exception) -> str:
-    """What went wrong, without the system's words, which could tell addresses."""
-    cause: BaseException | None = error
-    # The pool raises `from None`, which hides the cause but keeps the context.
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"The certificate of {host} is not valid: {cause.verify_message}."
-        if isinstance(cause, ssl.SSLError):
-            return f"{host} does not speak TLS as it should."
-        cause = cause.__context__
-    return f"{host} refused the connection or cannot be reached."
 
 
 def _unreachable(sentence: str) -> Refusal:

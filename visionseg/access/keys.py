@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from visionseg.access.scopes import Scope
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import KeyId, OrganisationId, new_key_id
-from visionseg.records import keys
+from visionseg.records import keys, shares
 
 PATTERN = re.compile(r"gk_[A-Za-z0-9_-]{16,200}")
 SECRET_BYTES = 32
@@ -28,6 +28,24 @@ class Caller:
     key_id: KeyId
     organisation_id: OrganisationId
     scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds a key: its life, how long its results are kept, how many predictions are open
+    or worked on at once, and its weight among the keys that wait.
+
+    None: for ever, as the settings say, and as many as there are workers.
+    """
+
+    expires_in_s: float | None = None
+    keep_s: float | None = None
+    max_open: int | None = None
+    max_running: int | None = None
+    weight: float = 1.0
+
+
+UNBOUNDED = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +71,24 @@ def create(
     name: str,
     scopes: Collection[Scope] = (Scope.SEGMENT,),
     organisation: str = DEFAULT_ORGANISATION,
-    expires_in_s: float | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> FreshKey:
     """Makes a key in an organisation, which is made too when it is new."""
     fresh = FreshKey(new_key_id(), f"gk_{secrets.token_urlsafe(SECRET_BYTES)}")
     with database.begin() as connection:
         keys.add(
             connection,
-            expires_in_s,
+            bounds.expires_in_s,
             id=fresh.id,
             organisation_id=keys.organisation(connection, organisation),
             name=name,
             hint=f"{fresh.secret[:7]}…",
             digest=digest(fresh.secret, pepper),
             scopes=sorted(scopes),
+            keep_s=bounds.keep_s,
+            max_open=bounds.max_open,
         )
+        shares.add(connection, fresh.id, bounds.weight, bounds.max_running)
     return fresh
 
 

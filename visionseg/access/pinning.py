@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import httpcore2
 
@@ -104,3 +105,25 @@ def pinned_pool(
         max_connections=1,
         network_backend=PinnedBackend(target, watch),
     )
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    """A context that trusts a file's certificates beside the system's; None without a file."""
+    if ca_file is None:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def connect_sentence(host: str, error: Exception) -> str:
+    """What went wrong, without the system's words, which could tell addresses."""
+    cause: BaseException | None = error
+    # The pool raises `from None`, which hides the cause but keeps the context.
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"The certificate of {host} is not valid: {cause.verify_message}."
+        if isinstance(cause, ssl.SSLError):
+            return f"{host} does not speak TLS as it should."
+        cause = cause.__context__
+    return f"{host} refused the connection or cannot be reached."

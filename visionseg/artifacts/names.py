@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visionseg.contract.ids import PredictionId
+from visionseg.contract.ids import FileId, PredictionId
 
 PUBLIC_PATH = "/api/vision-segment/outputs/"
 
@@ -15,6 +15,11 @@ def store_key(prediction_id: PredictionId, seq: int, attempt: int, name: str) ->
 def input_key(prediction_id: PredictionId, name: str) -> str:
     """Where the API puts a data URI."""
     return f"{prediction_id[3:5]}/{prediction_id}/input/{name}"
+
+
+def upload_key(file_id: FileId, name: str) -> str:
+    """Where an upload lies."""
+    return f"{file_id[5:7]}/{file_id}/upload/{name}"
 
 
 def public_name(prediction_id: PredictionId, name: str) -> str:

@@ -75,6 +75,20 @@ class LocalStore:
                     break
                 folder.rmdir()
 
+    def keys_older_than(self, moment: float) -> Iterator[str]:
+        """The keys of files last written before a moment (seconds since 1970)."""
+        for path in self._root.glob("*/*/*/*"):
+            with suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime < moment:
+                    yield str(path.relative_to(self._root))
+
+    def clear_scratch(self, moment: float) -> None:
+        """Removes the private folders that were last written to before a moment."""
+        for folder in self._scratch.glob("*"):
+            with suppress(FileNotFoundError):
+                if folder.stat().st_mtime < moment:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def check(self) -> None:
         """Raises `OSError` if the store cannot be written."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
 import click
 
 from visionseg.access import keys as access
 from visionseg.access.scopes import Scope
 from visionseg.commands.running import open_installation
+from visionseg.contract.errors import Refusal
 from visionseg.contract.ids import KeyId
+from visionseg.delivery import signing
 from visionseg.records import keys as records
 
-DAY_S = 86400
+HOUR_S, DAY_S = 3600, 86400
+COUNT = click.IntRange(min=1)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group()
@@ -31,11 +36,21 @@ def keys() -> None:
     default=[Scope.SEGMENT.value],
     show_default=True,
 )
-@click.option("--expires-in-days", type=click.FloatRange(min=0, min_open=True))
+@click.option("--expires-in-days", type=POSITIVE, help="Default: never.")
+@click.option("--keep-days", type=POSITIVE, help="How long results are kept; default: a setting.")
+@click.option("--max-open", type=COUNT, help="Predictions open at once; default: a setting.")
+@click.option("--max-running", type=COUNT, help="Predictions worked on at once; default: any.")
+@click.option("--weight", type=POSITIVE, default=1.0, show_default=True, help="Share of workers.")
 def create(
-    name: str, organisation: str, scopes: tuple[str, ...], expires_in_days: float | None
+    name: str,
+    organisation: str,
+    scopes: tuple[str, ...],
+    expires_in_days: float | None,
+    keep_days: float | None,
+    **limits: Any,  # noqa: ANN401 - the rest of Bounds, by its names
 ) -> None:
     """Makes a key and prints it: this once, never again."""
+    bounds = access.Bounds(_seconds(expires_in_days), _seconds(keep_days), **limits)
     with closing(open_installation()) as installation:
         made = access.create(
             installation.database,
@@ -43,9 +58,13 @@ def create(
             name,
             [Scope(scope) for scope in scopes],
             organisation,
-            None if expires_in_days is None else expires_in_days * DAY_S,
+            bounds,
         )
     click.echo(made.secret)
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * DAY_S
 
 
 @keys.command("list")
@@ -61,6 +80,30 @@ def list_keys() -> None:
         used = f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never"
         told = (row.id, row.hint, state, row.organisation, row.name, ",".join(row.scopes))
         click.echo("  ".join((*told, f"used {used}")))
+
+
+@keys.command("webhook-secret")
+@click.argument("key_id")
+@click.option("--rotate", is_flag=True, help="Make a new one; the old ones retire.")
+@click.option(
+    "--overlap-hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=24 * 365),
+    help="How long the old ones sign beside the new one.",
+)
+def webhook_secret(key_id: str, *, rotate: bool, overlap_hours: float) -> None:
+    """Prints the secret that signs the webhooks of a key; the first use makes it."""
+    with closing(open_installation()) as installation:
+        database, key = installation.database, KeyId(key_id)
+        try:
+            if rotate:
+                secret = signing.rotate(database, key, overlap_hours * HOUR_S)
+            else:
+                secret = signing.secrets_of(database, key)[0]
+        except Refusal as refusal:
+            raise click.ClickException(f"{refusal.detail} See `visionseg keys list`.") from refusal
+    click.echo(secret)
 
 
 @keys.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from visionseg.commands.jobs import jobs
 from visionseg.commands.keys import keys
 from visionseg.commands.programs import api, migrate, worker
 from visionseg.commands.up import up
@@ -16,7 +17,7 @@ def main() -> None:
     """Vision segmentation on your own machines: a picture or video in, masks out."""
 
 
-for command in (up, keys, weights, migrate, api, worker):
+for command in (up, keys, jobs, weights, migrate, api, worker):
     main.add_command(command)
 
 

@@ -130,6 +130,8 @@ def _programs(home: Path, environment: Mapping[str, str]) -> list[Program]:
             "--processes",
             str(CPU_PROCESSES),
         ),
+        # Of its own, so that receivers that do not answer hold up no prediction.
+        "worker-delivery": (*worker, "--lanes", Lane.DELIVERY),
     }
     return [
         Program(name, command, environment, home / "logs" / f"{name}.log")

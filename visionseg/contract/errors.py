@@ -25,6 +25,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     UNSUPPORTED_PROMPT = "unsupported_prompt"
     MODEL_UNAVAILABLE = "model_unavailable"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    RATE_LIMITED = "rate_limited"
     QUEUE_FULL = "queue_full"
     SERVICE_UNAVAILABLE = "service_unavailable"
     INPUT_REFUSED = "input_refused"
@@ -158,6 +160,21 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "The weights of this model are not installed here.",
         "模型未安装",
         "此处未安装该模型的权重。",
+        retryable=True,
+    ),
+    C.IDEMPOTENCY_MISMATCH: ErrorKind(
+        422,
+        "Idempotency key used before",
+        "This idempotency key was used within the last day with another body.",
+        "幂等键已被使用",
+        "该幂等键在过去一天内已用于不同的请求体。",
+    ),
+    C.RATE_LIMITED: ErrorKind(
+        429,
+        "Too many predictions",
+        "This API key has as many predictions open as it may have; try again later.",
+        "任务过多",
+        "该 API 密钥未完成的任务已达上限，请稍后再试。",
         retryable=True,
     ),
     C.QUEUE_FULL: ErrorKind(

@@ -36,6 +36,11 @@ def new_file_id() -> FileId:
     return FileId(f"file_{_random()}")
 
 
+def new_message_id() -> str:
+    """A fresh `msg_…` id, one a webhook message: the same at every attempt to deliver it."""
+    return f"msg_{_random()}"
+
+
 def new_worker_id() -> WorkerId:
     """A fresh `worker_…` id, one a worker process group."""
     return WorkerId(f"worker_{_random()}")

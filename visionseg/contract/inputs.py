@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from visionseg.contract.events import WebhookEvent
+
 
 class Kind(StrEnum):
     """What a prediction works on."""
@@ -40,6 +42,7 @@ DEFAULT_PROMPT = "person"
 MAX_PROMPT_CHARACTERS = 1000
 MAX_PROMPT_MARKS = 256
 DEFAULT_DEADLINE_S = 24 * 3600
+MAX_WEBHOOK_CHARACTERS = 2000
 
 
 def _empty_is_absent(value: object) -> object:
@@ -190,6 +193,21 @@ class Submission(Strict):
     priority: Annotated[int, BeforeValidator(_no_bool), Field(ge=-100, le=100)] = Field(
         default=0, description="Higher goes first, within your own key"
     )
+    webhook: (
+        Annotated[str, StringConstraints(min_length=1, max_length=MAX_WEBHOOK_CHARACTERS)] | None
+    ) = Field(default=None, description="An https URL that is posted the record")
+    webhook_events_filter: list[WebhookEvent] = Field(
+        default=[WebhookEvent.COMPLETED],
+        min_length=1,
+        max_length=len(WebhookEvent),
+        description="What the webhook is told of",
+    )
+
+    def due_within(self, deadline_s: float | None) -> Self:
+        """The same submission with the earlier of its own deadline and this one."""
+        if deadline_s is None or deadline_s >= self.deadline_s:
+            return self
+        return self.model_copy(update={"deadline_s": deadline_s})
 
 
 class ImageSubmission(Submission):

@@ -51,6 +51,18 @@ class Artifact(_Reply):
     expires_at: Moment | None
 
 
+class StoredFile(_Reply):
+    """An upload; `id` and `url` both name it as an input."""
+
+    id: str = Field(examples=["file_9b1c62aa0d1f4c7e8f2a5d3b10"])
+    url: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    created_at: Moment
+    expires_at: Moment | None
+
+
 class Urls(_Reply):
     """Where to go from here."""
 

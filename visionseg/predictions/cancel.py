@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
+from visionseg.predictions.announce import announce
 from visionseg.predictions.finish import close_job
 from visionseg.predictions.installation import Installation
 from visionseg.records import predictions
@@ -14,7 +15,7 @@ def cancel(installation: Installation, prediction_id: PredictionId) -> bool:
     with installation.database.begin() as connection:
         moved = predictions.move(connection, prediction_id, Status.CANCELED, stage="canceled")
         if moved is not None:
-            close_job(connection, installation, prediction_id)
+            close_job(connection, installation, prediction_id, Status.CANCELED)
     if moved is not None:
-        installation.notices.tell(prediction_id)
+        announce(installation, prediction_id)
     return moved is not None

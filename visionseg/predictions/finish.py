@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from visionseg.contract.errors import ERRORS, ErrorCode, Refusal
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import FINAL, OPEN, Status
+from visionseg.predictions.announce import announce
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import files, predictions, turns, units
+from visionseg.records import files, keys, predictions, shares, turns, units
 from visionseg.records.files import NewFile
 from visionseg.records.units import Claim, NewUnit
 
@@ -49,9 +50,14 @@ class Outcome:
 
 
 def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool:
-    """Makes the outcome of a unit visible, if its claim is held and its prediction still open."""
+    """Makes the outcome of a unit visible, if its claim is held and its prediction still open.
+
+    It may be called again where the database's answer was lost: what was done is not done twice.
+    """
     with installation.database.begin() as connection:
         row = predictions.lock(connection, claim.prediction_id)
+        if units.is_done(connection, claim):
+            return True
         if row is None or row.status not in OPEN:
             return False
         if not units.finish(connection, claim, outcome.result, outcome.frames_done):
@@ -63,8 +69,9 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         if outcome.success is not None:
             _succeed(connection, installation, claim, outcome.success, row.metrics)
         turns.refresh(connection, claim.prediction_id)
+        shares.charge(connection, row.key_id, claim.unit_id)
     wake_ready(installation, claim)
-    installation.notices.tell(claim.prediction_id)
+    announce(installation, claim.prediction_id)
     return True
 
 
@@ -85,16 +92,22 @@ def _succeed(
         boxes=success.boxes,
         metrics={**metrics, **success.metrics},
     )
-    close_job(connection, installation, claim.prediction_id)
+    close_job(connection, installation, claim.prediction_id, Status.SUCCEEDED)
 
 
 def close_job(
-    connection: Connection, installation: Installation, prediction_id: PredictionId
+    connection: Connection,
+    installation: Installation,
+    prediction_id: PredictionId,
+    status: Status,
 ) -> None:
     """What follows every final move: open units end, files get their time, workers are let go."""
     units.drop_open(connection, prediction_id)
     turns.refresh(connection, prediction_id)
-    files.expire_with(connection, prediction_id, installation.settings.storage.outputs_keep_s)
+    keep_s = keys.keep_s(connection, prediction_id)
+    if keep_s is None:
+        keep_s = installation.settings.storage.outputs_keep_s
+    files.expire_with(connection, prediction_id, keep_s, succeeded=status is Status.SUCCEEDED)
     predictions.release(connection, prediction_id)
 
 
@@ -125,8 +138,10 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             held = units.drop(connection, claim)
             if held:
                 end_failed(connection, installation, claim.prediction_id, refusal)
+        if held:
+            shares.charge(connection, row.key_id, claim.unit_id)
     if held:
-        installation.notices.tell(claim.prediction_id)
+        announce(installation, claim.prediction_id)
     return held
 
 
@@ -146,7 +161,7 @@ def end_failed(
         error_code=refusal.code,
     )
     if moved is not None:
-        close_job(connection, installation, prediction_id)
+        close_job(connection, installation, prediction_id, Status.FAILED)
 
 
 def back_off_s(tries: int) -> float:
@@ -198,6 +213,6 @@ def lose(installation: Installation, claim: Claim) -> bool:
             refusal = Refusal(ErrorCode.WORKER_LOST, ERRORS[ErrorCode.WORKER_LOST].sentence)
             end_failed(connection, installation, claim.prediction_id, refusal)
         turns.refresh(connection, claim.prediction_id)
-    installation.notices.tell(claim.prediction_id)
+    announce(installation, claim.prediction_id)
     installation.hints.wake(Lane(claim.lane))
     return True

@@ -12,8 +12,9 @@ import structlog
 from visionseg.contract.reply import Prediction
 from visionseg.contract.status import FINAL
 from visionseg.delivery.hub import Hub
-from visionseg.predictions.wait import DATABASE_AWAY, RETRY_S, View
+from visionseg.predictions.wait import RETRY_S, View
 from visionseg.records import events
+from visionseg.records.engine import DATABASE_AWAY
 
 log = structlog.get_logger(__name__)
 COMPLETED = "completed"

@@ -72,7 +72,8 @@ def _extras(
 ) -> Mapping[str, _Extras]:
     ids = [PredictionId(row.id) for row in rows]
     artifacts: dict[str, list[Row[Any]]] = defaultdict(list)
-    for file in files.of_predictions(connection, ids, Role.ARTIFACT):
+    listed = [PredictionId(row.id) for row in rows if row.deleted_at is None]
+    for file in files.of_predictions(connection, listed, Role.ARTIFACT):
         artifacts[file.prediction_id].append(file)
     done = units.frames_done(connection, ids)
     now = clock(connection)

@@ -75,14 +75,14 @@ def _own_file(
 ) -> Source | None:
     with installation.database.connect() as connection:
         if given.text.startswith("file_"):
-            row = files.find_upload(connection, FileId(given.text), organisation_id)
+            row = files.find_by_id(connection, FileId(given.text), organisation_id)
         elif given.text.startswith(f"{given.base_url}{PUBLIC_PATH}"):
             row = files.find_public(connection, given.text.rpartition("/")[2], organisation_id)
         else:
             return None
     if row is None:
         raise Refusal(ErrorCode.NOT_FOUND, "There is no such file of yours here.")
-    if row.deleted_at is not None:
+    if row.gone:
         raise Refusal(ErrorCode.GONE)
     return Source({"store_key": row.store_key, "content_type": row.content_type})
 

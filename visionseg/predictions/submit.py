@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlalchemy import Connection
+
+from visionseg.access.addresses import AddressPolicy, check_url
 from visionseg.access.keys import Caller
-from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.config import Limits
+from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.ids import PredictionId, new_prediction_id
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
 from visionseg.predictions import engines
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
-from visionseg.records import files, predictions, turns, units
+from visionseg.records import files, keys, predictions, turns, units
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
+
+Also = Callable[[Connection, PredictionId], None]
+
+
+def nothing_more(_connection: Connection, _made: PredictionId) -> None:
+    """What most submissions write beside the prediction."""
 
 
 def submit(
@@ -24,14 +34,17 @@ def submit(
     submission: AnySubmission,
     given_input: Mapping[str, Any],
     base_url: str,
+    also: Also = nothing_more,
 ) -> PredictionId:
     """Writes a prediction in `starting` and wakes its lane; `given_input` is echoed as sent.
 
-    Raises `Refusal` where the JSON alone shows that it cannot be done. Nothing is left behind then.
+    `also` runs in the transaction that writes it. Raises `Refusal` where the JSON alone shows that
+    it cannot be done, and what `also` raises. Nothing is left behind then.
     """
     kind = Kind.IMAGE if isinstance(submission, ImageSubmission) else Kind.VIDEO
     choice = engines.choose(submission, installation.settings.models)
-    refuse_if_full(installation)
+    refuse_bad_webhook(submission.webhook, installation.settings.limits)
+    refuse_if_full(installation, caller)
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
@@ -51,9 +64,12 @@ def submit(
         stage="queued",
         warnings=choice.warnings,
         frames_total=1 if kind is Kind.IMAGE else None,
+        base_url=base_url,
+        webhook=submission.webhook,
+        webhook_events=submission.webhook_events_filter,
     )
     try:
-        first = _write(installation, new, source)
+        first = _write(installation, new, source, also)
     except BaseException:
         if source.stored is not None:
             installation.store.delete(source.stored.store_key)
@@ -62,12 +78,35 @@ def submit(
     return prediction_id
 
 
-def refuse_if_full(installation: Installation) -> None:
-    """Raises `Refusal` (queue_full) when the whole queue holds as many as the setting allows."""
+def refuse_if_full(installation: Installation, caller: Caller) -> None:
+    """Raises `Refusal` when too many predictions are open: queue_full over all keys,
+    rate_limited for this one.
+    """
+    limits = installation.settings.limits
     with installation.database.connect() as connection:
-        waiting = predictions.count_open(connection)
-    if waiting >= installation.settings.limits.queued_predictions:
+        everyone = predictions.count_open(connection)
+        own = predictions.count_open(connection, caller.key_id)
+        own_limit = keys.open_limit(connection, caller.key_id) or limits.open_per_key
+    if everyone >= limits.queued_predictions:
         raise Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
+    if own >= own_limit:
+        raise Refusal(
+            ErrorCode.RATE_LIMITED,
+            f"This API key has {own} predictions that are not final; it may have {own_limit}.",
+            detail_zh=f"该 API 密钥有 {own} 个未完成的任务；上限为 {own_limit} 个。",
+            headers={"Retry-After": "30"},
+        )
+
+
+def refuse_bad_webhook(url: str | None, limits: Limits) -> None:
+    """Raises `Refusal` (invalid_input) for a webhook that could never be posted to."""
+    if url is None:
+        return
+    try:
+        check_url(url, AddressPolicy.of(limits.allowed_hosts))
+    except Refusal as refusal:
+        problem = Problem("/webhook", refusal.detail)
+        raise Refusal(ErrorCode.INVALID_INPUT, problems=(problem,)) from refusal
 
 
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
@@ -77,7 +116,7 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
     return echoed
 
 
-def _write(installation: Installation, new: NewPrediction, source: Source) -> UnitKind:
+def _write(installation: Installation, new: NewPrediction, source: Source, also: Also) -> UnitKind:
     planned = first_units(Kind(new.kind), fetch="url" in source.spec)
     with installation.database.begin() as connection:
         predictions.add(connection, new)
@@ -85,6 +124,7 @@ def _write(installation: Installation, new: NewPrediction, source: Source) -> Un
             files.add(connection, new.organisation_id, new.id, [source.stored])
         units.add(connection, new.id, planned)
         turns.refresh(connection, new.id)
+        also(connection, new.id)
     return UnitKind(planned[0].kind)
 
 

@@ -10,52 +10,50 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import FileId
-from visionseg.predictions.finish import close_job, end_failed, lose
+from visionseg.predictions.announce import announce
+from visionseg.predictions.deliver import free_lost
+from visionseg.predictions.finish import end_failed, lose
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import files, predictions, turns, units, workers
+from visionseg.records import deliveries, files, idempotency, predictions, turns, units, workers
 
 log = structlog.get_logger(__name__)
 LOCK = 0x76735F7377656570  # "vs_sweep"
 BATCH = 200
 HINTS_PER_LANE = 8
+LONGEST_ROUND_S = 60
 
 
 def sweep(installation: Installation) -> None:
-    """One round, unless another process is at it: leases, deadlines, hints, files, workers."""
+    """One round, unless another process is at it: leases, deadlines, webhooks, files, hints."""
     with _elected(installation) as elected:
         if not elected:
             return
         free_expired_leases(installation)
         fail_overdue(installation)
         release_held(installation)
+        free_lost(installation, BATCH)
         delete_expired_files(installation)
         with installation.database.begin() as connection:
             workers.forget_old(connection)
-            backlog = turns.backlog(connection)
+            idempotency.forget_all_old(connection, installation.settings.limits.idempotency_keep_s)
+            backlog = {**turns.backlog(connection), Lane.DELIVERY: deliveries.count_due(connection)}
     for lane, ready in backlog.items():
         installation.hints.wake(Lane(lane), min(ready, HINTS_PER_LANE))
 
 
 @contextmanager
 def _elected(installation: Installation) -> Iterator[bool]:
-    with installation.database.connect().execution_options(
-        isolation_level="AUTOCOMMIT"
-    ) as connection:
-        elected = _lock(connection, "pg_try_advisory_lock")
-        try:
-            yield elected
-        finally:
-            if elected:
-                _lock(connection, "pg_advisory_unlock")
-
-
-def _lock(connection: Connection, function: str) -> bool:
-    return bool(connection.execute(text(f"SELECT {function}(:key)"), {"key": LOCK}).scalar_one())
+    """Held in a transaction, so that a process frozen in the middle does not stay elected."""
+    with installation.database.begin() as connection:
+        limit = f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_ROUND_S}s'"
+        connection.execute(text(limit))
+        lock = text("SELECT pg_try_advisory_xact_lock(:key)")
+        yield bool(connection.execute(lock, {"key": LOCK}).scalar_one())
 
 
 def free_expired_leases(installation: Installation) -> None:
@@ -81,7 +79,7 @@ def fail_overdue(installation: Installation) -> None:
         with installation.database.begin() as connection:
             refusal = Refusal(ErrorCode.DEADLINE_EXCEEDED)
             end_failed(connection, installation, prediction_id, refusal)
-        installation.notices.tell(prediction_id)
+        announce(installation, prediction_id)
 
 
 def release_held(installation: Installation) -> None:
@@ -91,7 +89,7 @@ def release_held(installation: Installation) -> None:
     for prediction_id in held:
         with installation.database.begin() as connection:
             predictions.lock(connection, prediction_id)
-            close_job(connection, installation, prediction_id)
+            predictions.release(connection, prediction_id)
 
 
 def delete_expired_files(installation: Installation) -> None:

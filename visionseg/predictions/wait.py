@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from visionseg.contract.ids import OrganisationId, PredictionId
 from visionseg.contract.reply import Prediction
@@ -16,11 +14,9 @@ from visionseg.contract.status import FINAL
 from visionseg.delivery.hub import Hub
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.read import read
+from visionseg.records.engine import DATABASE_AWAY
 
 log = structlog.get_logger(__name__)
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
-"""What the database raises when it cannot be reached, or not in time."""
-
 RETRY_S = 1.0
 
 

@@ -24,9 +24,7 @@ SETTINGS = {
     "worker_pool_start_method": "spawn",
     # The default of 4 s kills every replacement child while a model loads.
     "worker_proc_alive_timeout": 900,
-    # Last resort against a hung computation; the heartbeat ends it long before.
-    "task_soft_time_limit": 170,
-    "task_time_limit": 180,
+    # No time limits: a download may take an hour. Who no longer renews its lease is ended instead.
     # Control comes from the database: no revoke, no inspect, no events.
     "worker_enable_remote_control": False,
     "worker_send_task_events": False,

@@ -1,4 +1,7 @@
-"""The lanes of work. A lane is a queue of the broker and a column of the turns."""
+"""The lanes of work. A lane is a queue of the broker, and a column of the turns.
+
+Only `delivery` has no turns: webhooks are claimed from their own table.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """Where a unit of work waits."""
+    """Where a unit of work or a webhook waits."""
 
     IMAGES = "images"
     VIDEOS = "videos"
     MEDIA = "media"
     FETCH = "fetch"
+    DELIVERY = "delivery"
 
 
 GPU_LANES = (Lane.IMAGES, Lane.VIDEOS)

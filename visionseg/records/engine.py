@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""What the database raises when it cannot be reached, not in time, or has ended the session."""
 
 SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",  # a client frozen inside a transaction

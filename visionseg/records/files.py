@@ -7,22 +7,39 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from visionseg.contract.ids import FileId, OrganisationId, PredictionId, new_file_id
-from visionseg.records.tables import NOW, files, from_now
+from visionseg.contract.status import OPEN
+from visionseg.records.tables import NOW, files, from_now, predictions
 
 
 class Role(StrEnum):
-    """What a file is for. Clients can fetch inputs and artifacts."""
+    """What a file is for. Clients can fetch uploads, inputs and artifacts.
 
+    Shards and parts are what finished chunks left; they become artifacts where a video ends early.
+    """
+
+    UPLOAD = "upload"
     INPUT = "input"
     ARTIFACT = "artifact"
     SHARD = "shard"
+    PART = "part"
     WORK = "work"
 
 
-PUBLIC = (Role.INPUT, Role.ARTIFACT)
+PUBLIC = (Role.UPLOAD, Role.INPUT, Role.ARTIFACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +65,52 @@ class NewFile:
 def add(
     connection: Connection,
     organisation_id: OrganisationId,
-    prediction_id: PredictionId | None,
+    prediction_id: PredictionId,
     new: Sequence[NewFile],
-    keep_s: float | None = None,
-) -> list[FileId]:
-    """Names files; with `keep_s` they expire that many seconds from now."""
-    until = None if keep_s is None else from_now(keep_s)
-    ids = [new_file_id() for _ in new]
-    for file_id, file in zip(ids, new, strict=True):
-        values: dict[str, Any] = {field: getattr(file, field) for field in NewFile.__slots__}
-        values |= {"id": file_id, "organisation_id": organisation_id, "expires_at": until}
-        connection.execute(insert(files).values(**values, prediction_id=prediction_id))
-    return ids
+) -> None:
+    """Names the files of a prediction."""
+    for file in new:
+        values = {"id": new_file_id(), "organisation_id": organisation_id}
+        statement = insert(files).values(**_columns(file), **values, prediction_id=prediction_id)
+        connection.execute(statement)
+
+
+def add_upload(
+    connection: Connection,
+    organisation_id: OrganisationId,
+    file_id: FileId,
+    new: NewFile,
+    keep_s: float,
+) -> None:
+    """Names a file that belongs to no prediction and expires in `keep_s`."""
+    values = {"id": file_id, "organisation_id": organisation_id, "expires_at": from_now(keep_s)}
+    connection.execute(insert(files).values(**_columns(new), **values))
+
+
+def _columns(new: NewFile) -> dict[str, Any]:
+    return {field: getattr(new, field) for field in NewFile.__slots__}
 
 
 def find_public(
     connection: Connection, name: str, organisation_id: OrganisationId
 ) -> Row[Any] | None:
-    """A file that clients may fetch, of one organisation, also one that is deleted by now."""
-    statement = select(files).where(
-        files.c.name == name,
-        files.c.organisation_id == organisation_id,
-        files.c.role.in_(PUBLIC),
-    )
-    return connection.execute(statement).one_or_none()
+    """A file that clients may fetch, of one organisation; `gone` tells that it is past its time."""
+    return _find(connection, organisation_id, files.c.name == name)
 
 
-def find_upload(
+def find_by_id(
     connection: Connection, file_id: FileId, organisation_id: OrganisationId
 ) -> Row[Any] | None:
-    """A file by its id, of one organisation."""
-    statement = select(files).where(
-        files.c.id == file_id,
-        files.c.organisation_id == organisation_id,
-        files.c.role.in_(PUBLIC),
+    """`find_public`, by the file's id."""
+    return _find(connection, organisation_id, files.c.id == file_id)
+
+
+def _find(
+    connection: Connection, organisation_id: OrganisationId, named: ColumnElement[bool]
+) -> Row[Any] | None:
+    gone = or_(files.c.deleted_at.is_not(None), files.c.expires_at <= NOW)
+    statement = select(files, func.coalesce(gone, false()).label("gone")).where(
+        named, files.c.organisation_id == organisation_id, files.c.role.in_(PUBLIC)
     )
     return connection.execute(statement).one_or_none()
 
@@ -98,23 +127,61 @@ def of_predictions(
     return list(connection.execute(statement).all())
 
 
-def expire_with(connection: Connection, prediction_id: PredictionId, keep_s: float) -> None:
-    """Lets the files of a prediction that is now final expire: work at once, the rest later."""
+def expire_with(
+    connection: Connection, prediction_id: PredictionId, keep_s: float, *, succeeded: bool
+) -> None:
+    """Gives the files of a prediction that is now final their time.
+
+    What was only work goes at once, the rest after `keep_s`. Where the prediction did not succeed,
+    what its finished chunks left becomes artifacts.
+    """
     own = (files.c.prediction_id == prediction_id, files.c.deleted_at.is_(None))
-    later = from_now(keep_s)
-    connection.execute(update(files).where(*own, files.c.role == Role.WORK).values(expires_at=NOW))
-    connection.execute(
-        update(files).where(*own, files.c.role != Role.WORK).values(expires_at=later)
-    )
+    left = (Role.SHARD, Role.PART)
+    if not succeeded:
+        kept = update(files).where(*own, files.c.role.in_(left))
+        connection.execute(kept.values(role=Role.ARTIFACT))
+    spent = files.c.role.in_((Role.WORK, Role.PART))
+    until = case((spent, NOW), else_=from_now(keep_s))
+    connection.execute(update(files).where(*own).values(expires_at=until))
+
+
+def expire_all(connection: Connection, prediction_id: PredictionId) -> None:
+    """Lets every file of a prediction go now."""
+    own = (files.c.prediction_id == prediction_id, files.c.deleted_at.is_(None))
+    connection.execute(update(files).where(*own).values(expires_at=NOW))
+
+
+def expire_one(connection: Connection, file_id: FileId) -> None:
+    """Lets one file go now."""
+    connection.execute(update(files).where(files.c.id == file_id).values(expires_at=NOW))
 
 
 def expired(connection: Connection, limit: int) -> list[Row[Any]]:
-    """Files past their time and not yet deleted."""
-    condition: ColumnElement[bool] = files.c.expires_at < NOW
-    statement = select(files).where(condition, files.c.deleted_at.is_(None)).limit(limit)
-    return list(connection.execute(statement).all())
+    """Files past their time, not yet deleted, that no open prediction reads."""
+    reading = select(predictions.c.id).where(
+        predictions.c.status.in_(OPEN),
+        predictions.c.source["store_key"].astext == files.c.store_key,
+    )
+    statement = select(files).where(
+        files.c.expires_at < NOW, files.c.deleted_at.is_(None), ~reading.exists()
+    )
+    return list(connection.execute(statement.limit(limit)).all())
+
+
+def named(connection: Connection, store_keys: Sequence[str]) -> set[str]:
+    """Those of the stored files that a row names."""
+    statement = select(files.c.store_key).where(files.c.store_key.in_(store_keys))
+    return set(connection.execute(statement).scalars())
 
 
 def mark_deleted(connection: Connection, file_ids: Sequence[FileId]) -> None:
     """The rows stay: a client that asks again hears that the file is gone."""
     connection.execute(update(files).where(files.c.id.in_(file_ids)).values(deleted_at=NOW))
+
+
+def is_kept(connection: Connection, store_key: str) -> bool:
+    """Whether a stored file is there and not past its time."""
+    c = files.c
+    alive = (c.store_key == store_key, c.deleted_at.is_(None))
+    statement = select(c.id).where(*alive, or_(c.expires_at.is_(None), c.expires_at > NOW))
+    return connection.execute(statement.limit(1)).one_or_none() is not None

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from visionseg.contract.ids import KeyId, OrganisationId, new_organisation_id
-from visionseg.records.tables import NOW, api_keys, from_now, organisations
+from visionseg.contract.ids import KeyId, OrganisationId, PredictionId, new_organisation_id
+from visionseg.records.tables import NOW, api_keys, from_now, organisations, predictions
 
 
 def organisation(connection: Connection, name: str) -> OrganisationId:
@@ -35,6 +35,22 @@ def find_usable(connection: Connection, digest: str) -> Row[Any] | None:
         c.digest == digest, c.revoked_at.is_(None), or_(c.expires_at.is_(None), c.expires_at > NOW)
     )
     return connection.execute(statement).one_or_none()
+
+
+def open_limit(connection: Connection, key_id: KeyId) -> int | None:
+    """How many predictions of the key may be open at once; None: as the settings say."""
+    statement = select(api_keys.c.max_open).where(api_keys.c.id == key_id)
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def keep_s(connection: Connection, prediction_id: PredictionId) -> float | None:
+    """How long the files of a prediction are kept by its key; None: as the settings say."""
+    statement = (
+        select(api_keys.c.keep_s)
+        .join_from(api_keys, predictions, predictions.c.key_id == api_keys.c.id)
+        .where(predictions.c.id == prediction_id)
+    )
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def touch(connection: Connection, key_id: KeyId) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, tuple_, update
 
+from visionseg.contract.events import WebhookEvent
 from visionseg.contract.ids import KeyId, OrganisationId, PredictionId
 from visionseg.contract.status import FINAL, OPEN, Status, sources
+from visionseg.records import deliveries
 from visionseg.records.tables import NOW, events, from_now, predictions, units
 
 MAX_LOG_CHARACTERS = 64 * 1024
@@ -36,12 +38,16 @@ class NewPrediction:
     stage: str
     warnings: Sequence[str]
     frames_total: int | None
+    base_url: str
+    webhook: str | None
+    webhook_events: Sequence[str]
 
 
 def add(connection: Connection, new: NewPrediction) -> None:
     """Writes the row in `starting`."""
     values = {field: getattr(new, field) for field in new.__slots__ if field != "deadline_s"}
     values |= {"status": Status.STARTING, "warnings": list(new.warnings)}
+    values["webhook_events"] = list(new.webhook_events)
     deadline = from_now(new.deadline_s)
     connection.execute(insert(predictions).values(**values, deadline=deadline))
 
@@ -64,7 +70,19 @@ def move(
     if row is not None:
         event = "completed" if target in FINAL else "start"
         add_event(connection, prediction_id, event, {"status": target})
+        if row.webhook is not None:
+            for told in TOLD[target]:
+                deliveries.tell(connection, prediction_id, told)
     return row
+
+
+TOLD: Mapping[Status, Sequence[WebhookEvent]] = {
+    Status.PROCESSING: (WebhookEvent.START,),
+    Status.SUCCEEDED: (WebhookEvent.OUTPUT, WebhookEvent.COMPLETED),
+    Status.FAILED: (WebhookEvent.COMPLETED,),
+    Status.CANCELED: (WebhookEvent.COMPLETED,),
+}
+"""What the receiver of a prediction's webhooks may hear when it moves."""
 
 
 def add_event(
@@ -109,6 +127,7 @@ def say(
         added = "".join(f"{line}\n" for line in log_lines)
         kept = func.right(predictions.c.logs + added, MAX_LOG_CHARACTERS)
         annotate(connection, prediction_id, logs=kept)
+        deliveries.tell_logs(connection, prediction_id)
     for warning in warnings:
         statement = update(predictions).where(
             predictions.c.id == prediction_id, ~predictions.c.warnings.contains([warning])
@@ -195,9 +214,11 @@ def _wanted(page: Page) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def count_open(connection: Connection) -> int:
-    """How many predictions are not final, over all keys."""
+def count_open(connection: Connection, key_id: KeyId | None = None) -> int:
+    """How many predictions are not final, over all keys or of one."""
     statement = select(func.count()).where(predictions.c.status.in_(OPEN))
+    if key_id is not None:
+        statement = statement.where(predictions.c.key_id == key_id)
     return connection.execute(statement).scalar_one()
 
 
@@ -216,3 +237,10 @@ def held(connection: Connection, limit: int) -> list[PredictionId]:
         c.completed_at.is_not(None), c.released_at.is_(None), ~leased.exists()
     )
     return [PredictionId(found) for found in connection.execute(statement.limit(limit)).scalars()]
+
+
+def failed_with(connection: Connection, error_code: str, limit: int) -> list[Record]:
+    """The predictions that failed with a code, newest first."""
+    c = predictions.c
+    statement = select(predictions).where(c.error_code == error_code)
+    return list(connection.execute(statement.order_by(c.completed_at.desc()).limit(limit)).all())

@@ -75,6 +75,8 @@ api_keys = Table(
     _time("expires_at"),
     _time("revoked_at"),
     _time("last_used_at"),
+    Column("keep_s", Float),
+    Column("max_open", Integer),
 )
 
 predictions = Table(
@@ -107,11 +109,20 @@ predictions = Table(
     _time("started_at"),
     _time("completed_at"),
     _time("released_at"),
+    _time("deleted_at"),
     Column("deadline", DateTime(timezone=True), nullable=False),
+    _words("webhook", required=False),
+    Column("webhook_events", ARRAY(Text), nullable=False, server_default="{}"),
+    _words("base_url", required=False),
     Index("ix_predictions_newest", "organisation_id", text("created_at DESC"), text("id DESC")),
     Index(
         "ix_predictions_open",
         "deadline",
+        postgresql_where=text("status IN ('starting', 'processing')"),
+    ),
+    Index(
+        "ix_predictions_open_by_key",
+        "key_id",
         postgresql_where=text("status IN ('starting', 'processing')"),
     ),
     Index(
@@ -159,7 +170,9 @@ turns = Table(
         primary_key=True,
     ),
     Column("lane", Text, primary_key=True),
+    _words("key_id", required=False),
     _words("engine"),
+    Column("begun", Boolean, nullable=False, server_default="false"),
     _count("ready"),
     _count("priority"),
     _time("ready_at"),
@@ -168,11 +181,22 @@ turns = Table(
     Index(
         "ix_turns_ready",
         "lane",
+        "key_id",
         text("priority DESC"),
         text("last_served_at NULLS FIRST"),
         "created_at",
         postgresql_where=text("ready > 0"),
     ),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("key_id", Text, ForeignKey("api_keys.id"), primary_key=True),
+    Column("weight", Float, nullable=False, server_default="1"),
+    Column("max_running", Integer),
+    Column("seconds", Float, nullable=False, server_default="0"),
+    _time("at", required=True),
 )
 
 files = Table(
@@ -217,4 +241,62 @@ workers = Table(
     Column("draining", Boolean, nullable=False, server_default="false"),
     _time("started_at", required=True),
     _time("seen_at", required=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("organisation_id", Text, ForeignKey("organisations.id"), nullable=False),
+    Column("prediction_id", Text, ForeignKey("predictions.id", ondelete="CASCADE"), nullable=False),
+    _count("number", 1),
+    _words("event"),
+    _words("url"),
+    _words("state"),
+    _count("attempt"),
+    _count("failures"),
+    _time("next_at", required=True),
+    _words("owner", required=False),
+    _time("lease_until"),
+    _time("created_at", required=True),
+    _time("finished_at"),
+    UniqueConstraint("prediction_id", "number"),
+    Index("ix_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
+    Index("ix_deliveries_newest", "organisation_id", "created_at"),
+    Index("ix_deliveries_leased", "organisation_id", postgresql_where=text("owner IS NOT NULL")),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column(
+        "delivery_id", BigInteger, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _time("at", required=True),
+    Column("status_code", Integer),
+    _words("error", required=False),
+    Column("seconds", Float, nullable=False),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("key_id", Text, ForeignKey("api_keys.id"), nullable=False, index=True),
+    _words("secret"),
+    _time("created_at", required=True),
+    _time("retires_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key_id", Text, ForeignKey("api_keys.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    _words("digest"),
+    Column("prediction_id", Text, ForeignKey("predictions.id", ondelete="CASCADE"), nullable=False),
+    _time("created_at", required=True),
+    Index("ix_idempotency_keys_created_at", "created_at"),
 )

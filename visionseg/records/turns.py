@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, func, or_, select, tuple_, update
+from sqlalchemy import Connection, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from visionseg.contract.ids import PredictionId
-from visionseg.records.tables import NOW, predictions, turns, units
+from visionseg.contract.status import Status
+from visionseg.records.shares import decayed_seconds
+from visionseg.records.tables import NOW, predictions, shares, turns, units
 
 
 def refresh(connection: Connection, prediction_id: PredictionId) -> None:
@@ -20,19 +23,34 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
     ready_at = func.min(units.c.not_before).filter(units.c.state == "ready")
     p = predictions.c
     counted = (
-        select(p.id, units.c.lane, p.engine, p.priority, p.created_at, ready, ready_at)
+        select(
+            p.id,
+            units.c.lane,
+            p.key_id,
+            p.engine,
+            p.priority,
+            p.created_at,
+            p.status == Status.PROCESSING,
+            ready,
+            ready_at,
+        )
         .join_from(units, predictions, units.c.prediction_id == p.id)
         .where(p.id == prediction_id)
         .group_by(p.id, units.c.lane)
     )
-    names = ["prediction_id", "lane", "engine", "priority", "created_at", "ready", "ready_at"]
-    statement = upsert(turns).from_select(names, counted)
+    names = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at", "begun")
+    statement = upsert(turns).from_select([*names, "ready", "ready_at"], counted)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["prediction_id", "lane"],
-            set_={"ready": statement.excluded.ready, "ready_at": statement.excluded.ready_at},
+            set_={
+                "ready": statement.excluded.ready,
+                "ready_at": statement.excluded.ready_at,
+                "begun": statement.excluded.begun,
+            },
             where=or_(
                 turns.c.ready != statement.excluded.ready,
+                turns.c.begun != statement.excluded.begun,
                 turns.c.ready_at.is_distinct_from(statement.excluded.ready_at),
             ),
         )
@@ -42,13 +60,45 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
 def next_jobs(
     connection: Connection, lane: str, engines: Collection[str] | None, limit: int
 ) -> list[PredictionId]:
-    """The jobs whose turn it is in a lane, best first: priority, longest not served, oldest."""
+    """The jobs whose turn it is in a lane, best first.
+
+    First the key that had the fewest worker-seconds of late for its weight; within a key by
+    priority, longest not served, oldest. A key at its cap of running jobs begins no new ones. It
+    costs an index look-up a key, however many jobs wait.
+    """
+    own = _of_one_key(lane, engines, limit)
+    used = decayed_seconds() / shares.c.weight
+    statement = (
+        select(own.c.prediction_id)
+        .select_from(shares)
+        .join(own, true())
+        .order_by(used, own.c.rank, own.c.last_served_at.asc().nulls_first(), own.c.created_at)
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def _of_one_key(lane: str, engines: Collection[str] | None, limit: int) -> LateralFromClause:
     c = turns.c
-    statement = select(c.prediction_id).where(c.lane == lane, c.ready > 0, c.ready_at <= NOW)
+    running = (
+        select(func.count())
+        .where(
+            predictions.c.key_id == shares.c.key_id,
+            predictions.c.status == Status.PROCESSING,
+        )
+        .correlate(shares)
+        .scalar_subquery()
+    )
+    may_begin = or_(shares.c.max_running.is_(None), running < shares.c.max_running)
+    ready = (c.lane == lane, c.key_id == shares.c.key_id, c.ready > 0, c.ready_at <= NOW)
+    order = (c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at)
+    rank = func.row_number().over(order_by=order).label("rank")
+    statement = select(c.prediction_id, c.last_served_at, c.created_at, rank).where(
+        *ready, or_(c.begun, may_begin)
+    )
     if engines is not None:
         statement = statement.where(c.engine.in_(engines))
-    order = (c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at)
-    return list(connection.execute(statement.order_by(*order).limit(limit)).scalars())
+    return statement.order_by(*order).limit(limit).lateral("own")
 
 
 def ready_lanes(connection: Connection, prediction_id: PredictionId) -> list[str]:
@@ -74,7 +124,10 @@ def serve(connection: Connection, prediction_id: PredictionId, lane: str) -> Non
 
 
 def queue_position(connection: Connection, prediction_id: PredictionId) -> int | None:
-    """How many jobs go before this one in its lane; None when it does not wait."""
+    """How many jobs wait in this one's lane since before it; None when it does not wait.
+
+    Fewer or more may really go first: keys take turns.
+    """
     mine = select(turns).where(turns.c.prediction_id == prediction_id, turns.c.ready > 0).subquery()
     ahead = (
         select(func.count())
@@ -82,8 +135,7 @@ def queue_position(connection: Connection, prediction_id: PredictionId) -> int |
         .where(
             turns.c.lane == mine.c.lane,
             turns.c.ready > 0,
-            tuple_(-turns.c.priority, turns.c.created_at)
-            < tuple_(-mine.c.priority, mine.c.created_at),
+            turns.c.created_at < mine.c.created_at,
         )
         .scalar_subquery()
     )

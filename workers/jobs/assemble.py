@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from workers.media.archive import join_zips, write_index
 from workers.media.audio import NoSound, cut_audio
 from workers.media.coco import write_coco
 from workers.media.plan import FramePlan, load_plan
-from workers.media.shards import read_shards
+from workers.media.shards import ShardFrame, read_shards
 from workers.media.stitch import Piece, check_mp4, source_clock, steady_clock, stitch
 
 OUTPUTS: Mapping[OutputFormat, tuple[str, str]] = {
@@ -38,7 +38,7 @@ def run(work: Work) -> Outcome:
     result = _Result(work, asked)
     name, content_type = OUTPUTS[asked.output_format]
     index = work.scratch / INDEX[0]
-    write_index(index, result.plan, read_shards(result.shards))
+    write_index(index, result.plan, result.each_frame())
     work.checkpoint()
     path = work.scratch / name
     warnings = result.write(path, index)
@@ -77,16 +77,22 @@ class _Result:
         with self._work.installation.database.connect() as connection:
             return units.done_results(connection, self._work.claim.prediction_id, kind)
 
+    def each_frame(self) -> Iterator[ShardFrame]:
+        """The results of all frames in order; each one read is a sign of life."""
+        for number, frame in enumerate(read_shards(self.shards)):
+            self._work.moved(number)
+            self._work.checkpoint()
+            yield frame
+
     def objects(self) -> int:
         """How many objects were followed; without propagation, the most on one frame."""
-        ids = {found.object_id for frame in read_shards(self.shards) for found in frame.instances}
+        ids = {found.object_id for frame in self.each_frame() for found in frame.instances}
         return len(ids)
 
     def write(self, path: Path, index: Path) -> list[str]:
         """Writes the asked-for file and returns warnings."""
         if self._asked.output_format is OutputFormat.COCO_RLE:
-            frames = read_shards(self.shards)
-            write_coco(path, self.plan, concepts_of(self._asked), frames)
+            write_coco(path, self.plan, concepts_of(self._asked), self.each_frame())
             return []
         renders = [render for render in self._results(UnitKind.RENDER) if render["piece"]]
         pieces = [self._work.local(render["piece"]) for render in renders]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def _follow(
         for found, place in _results(work, plan, span, session, waiting, missing):
             shard.write(ShardFrame(*place, found.instances))
             written.append(place[0])
-    stored = work.put(Role.SHARD, "shard", path, "application/gzip")
+    name = part_name(plan, written or list(span), "rle.jsonl.gz")
+    stored = work.put(Role.SHARD, name, path, "application/gzip").at(span.start)
     files, result_keys = _keep(work, session, span)
     result = {
         "shard": stored.store_key,
@@ -148,6 +149,16 @@ def _keep(work: Work, session: Session, span: range) -> tuple[list[NewFile], dic
     prediction_id = work.claim.prediction_id
     work.on_commit.append(lambda: work.warm.keep(prediction_id, span.stop, session))
     return [stored], {"checkpoint": stored.store_key}
+
+
+def part_name(plan: FramePlan, indexes: Sequence[int], suffix: str) -> str:
+    """What a chunk's file is called: the processed frames it covers and their times, in seconds.
+
+    It is what a client sees of a video that ends before its end.
+    """
+    first, last = indexes[0], indexes[-1]
+    times = f"{plan.time_s(first):.3f}s-{plan.time_s(last):.3f}s"
+    return f"part_{first:06d}-{last:06d}_{times}.{suffix}"
 
 
 def _packed(indexes: list[int]) -> str:

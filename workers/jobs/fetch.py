@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
-from pathlib import Path
-
 from visionseg.access.addresses import AddressPolicy
 from visionseg.access.fetch import Fetcher, FetchLimits, FetchStopped
+from visionseg.access.pinning import trust
 from visionseg.artifacts.sniff import HEAD_BYTES, sniff
 from visionseg.config import Limits
 from visionseg.predictions.finish import Outcome
@@ -39,13 +37,5 @@ def _fetcher(limits: Limits) -> Fetcher:
     return Fetcher(
         policy=AddressPolicy.of(limits.allowed_hosts),
         limits=FetchLimits(limits.download_bytes, limits.fetch_total_s, limits.fetch_stall_s),
-        ssl_context=_trust(limits.ca_file),
+        ssl_context=trust(limits.ca_file),
     )
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    context = ssl.create_default_context()
-    context.load_verify_locations(cafile=ca_file)
-    return context

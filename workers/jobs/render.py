@@ -9,7 +9,7 @@ from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.records import units
 from visionseg.records.files import Role
-from workers.jobs.chunk import unpacked
+from workers.jobs.chunk import part_name, unpacked
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
@@ -20,11 +20,12 @@ from workers.media.overlay import Overlay
 from workers.media.plan import FramePlan, load_plan
 from workers.media.shards import ShardFrame, read_shard
 
-PIECE_TYPES = {
-    OutputFormat.MP4: "video/mp4",
-    OutputFormat.FRAMES: "application/zip",
-    OutputFormat.MASKS: "application/zip",
+PIECES = {
+    OutputFormat.MP4: ("mp4", "video/mp4"),
+    OutputFormat.FRAMES: ("frames.zip", "application/zip"),
+    OutputFormat.MASKS: ("masks.zip", "application/zip"),
 }
+"""The ending and content type of a piece."""
 
 
 def run(work: Work) -> Outcome:
@@ -41,7 +42,9 @@ def run(work: Work) -> Outcome:
     piece = _Piece(work, asked, plan, work.local(chunk["shard"]), indexes)
     path = work.scratch / "piece"
     piece.write(path)
-    stored = work.put(Role.WORK, "piece", path, PIECE_TYPES[asked.output_format])
+    suffix, content_type = PIECES[asked.output_format]
+    name = part_name(plan, indexes, suffix)
+    stored = work.put(Role.PART, name, path, content_type).at(indexes[0])
     result = {"piece": stored.store_key, "shard": chunk["shard"], "indexes": chunk["indexes"]}
     return Outcome(result=result, files=[stored])
 

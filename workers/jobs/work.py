@@ -63,6 +63,7 @@ class Work:
     moved: Callable[[int], None]
     give_way: Callable[[], None]
     on_commit: list[Callable[[], None]] = field(default_factory=list)
+    _keys: list[str] = field(default_factory=list)
 
     def checkpoint(self) -> None:
         """Raises `Stopped` when the work is to stop."""
@@ -90,8 +91,10 @@ class Work:
         """Stores a finished file under a name that holds the attempt; the commit makes it seen."""
         claim = self.claim
         key = store_key(claim.prediction_id, claim.seq, claim.attempt, name)
+        self._keys.append(key)
         stored = self.installation.store.put(key, path)
-        shown = name if role is Role.ARTIFACT else f"{claim.seq:06d}-{claim.attempt:03d}-{name}"
+        hidden = role is Role.WORK
+        shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
             role=role,
             name=public_name(claim.prediction_id, shown),
@@ -100,6 +103,11 @@ class Work:
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
+
+    def discard(self) -> None:
+        """Deletes what `put` stored: the unit failed, and no commit will name it."""
+        for key in self._keys:
+            self.installation.store.delete(key)
 
     def local(self, key: Any) -> Path:  # noqa: ANN401 - keys come out of JSON
         """Where a stored file can be read on this machine."""

@@ -1,0 +1,113 @@
+"""The quick segmenter as a worker program loads it; some nouns make it misbehave."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from tests.fakes.segmenters import BrightSegmenter, BrightSession
+from visionseg.config import Models
+from workers.segmenters.base import (
+    FrameResult,
+    ImagePrompts,
+    Instance,
+    Rgb,
+    Session,
+    SessionOptions,
+    ShouldStop,
+    Stopped,
+    VideoPrompts,
+)
+
+FATAL_FRAME = 12
+FRAME_S = 0.06
+PICTURE_S = 2.0
+
+
+class Noun(StrEnum):
+    """What to ask for. The embedded model's own nouns, since no others are let in."""
+
+    ORDINARY = "person"
+    SLOW = "elephant"
+    FATAL = "scissors"
+    DEAF = "clock"
+    GRASPING = "stop sign"
+
+
+class Misbehaviour(Protocol):
+    """What a noun does to the process before the frame of that number."""
+
+    def __call__(self, frame: int, seconds: float, should_stop: ShouldStop) -> None:
+        """Returns at its time, or not at all."""
+
+
+def _take_long(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if should_stop():
+            raise Stopped
+        time.sleep(0.01)
+
+
+def _die(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    if frame == FATAL_FRAME:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ignore_stops(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    while True:
+        pass
+
+
+def _hold_the_interpreter(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    ctypes.PyDLL(None).sleep(600)  # unlike CDLL, a PyDLL call keeps the interpreter's lock
+
+
+MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
+    Noun.SLOW: _take_long,
+    Noun.FATAL: _die,
+    Noun.DEAF: _ignore_stops,
+    Noun.GRASPING: _hold_the_interpreter,
+}
+
+
+def _misbehave(label: str, frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    if label in MISBEHAVIOURS:
+        MISBEHAVIOURS[label](frame, seconds, should_stop)
+
+
+class MoodySession(BrightSession):
+    """Follows the bright object, as its noun lets it."""
+
+    def step(self, frames: Sequence[Rgb], should_stop: ShouldStop) -> list[FrameResult]:
+        for number in range(self.seen, self.seen + len(frames)):
+            _misbehave(self.label, number, FRAME_S, should_stop)
+        return super().step(frames, should_stop)
+
+
+class MoodySegmenter(BrightSegmenter):
+    """Finds what is bright, as its noun lets it."""
+
+    def segment(
+        self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
+    ) -> list[list[Instance]]:
+        for asked in prompts:
+            _misbehave(", ".join(asked.concepts), FATAL_FRAME, PICTURE_S, should_stop)
+        return super().segment(images, prompts, should_stop)
+
+    def open_session(
+        self, prompts: VideoPrompts, options: SessionOptions, state: bytes | None = None
+    ) -> Session:
+        calm = super().open_session(prompts, options, state)
+        assert isinstance(calm, BrightSession)
+        return MoodySession(calm.label, calm.delay, calm.seen)
+
+
+def load(settings: Models) -> MoodySegmenter:
+    """What stands in the registry of engines instead of the real model's `load`."""
+    return MoodySegmenter()

@@ -1,0 +1,18 @@
+"""`python -m tests.fakes.worker`: the real worker program, on the quick segmenter.
+
+The engine is replaced when this module is imported, and pool processes import it as their parent's
+main module; so it reaches them too.
+"""
+
+from __future__ import annotations
+
+from visionseg.contract.models import LITE
+from workers.__main__ import main
+from workers.segmenters import registry
+from workers.segmenters.registry import Engine
+
+assert isinstance(registry.ENGINES, dict)
+registry.ENGINES[LITE] = Engine("tests.fakes.loading", chunk_frames=8, batch_frames=2)
+
+if __name__ == "__main__":
+    main()

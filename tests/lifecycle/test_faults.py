@@ -1,0 +1,252 @@
+"""Faults inside one process: cancel in every stage, full disks, answers and sessions lost."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from tests.lifecycle.conftest import Client
+from visionseg.artifacts.store import LocalStore, Stored
+from visionseg.config import Lease
+from visionseg.contract.errors import ErrorCode
+from visionseg.contract.models import LITE
+from visionseg.contract.status import FINAL, Status
+from visionseg.predictions import finish
+from visionseg.predictions.cancel import cancel
+from visionseg.predictions.claim import claim
+from visionseg.predictions.finish import Outcome, Success
+from visionseg.predictions.installation import Installation
+from visionseg.predictions.sweep import LOCK as SWEEP_LOCK
+from visionseg.predictions.sweep import sweep
+from visionseg.queue.lanes import Lane, UnitKind
+from visionseg.records import units
+from workers.bench import Bench
+from workers.hosts import owner_name
+
+
+def _stored(installation: Installation) -> set[Path]:
+    root = installation.settings.storage.files
+    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+
+
+def _named(installation: Installation) -> set[Path]:
+    with installation.database.connect() as connection:
+        rows = connection.execute(text("SELECT store_key FROM files WHERE deleted_at IS NULL"))
+        return {Path(row.store_key) for row in rows}
+
+
+@pytest.mark.parametrize("kind", list(UnitKind))
+def test_a_cancel_in_any_stage_ends_the_job_and_leaves_no_file_without_a_row(
+    installation: Installation,
+    client: Client,
+    bench: Bench,
+    clip_uri: str,
+    small_chunks: None,
+    kind: UnitKind,
+) -> None:
+    if kind is UnitKind.FETCH:
+        made = client.image(image="https://nobody.invalid/photo.jpg")
+    elif kind is UnitKind.IMAGE:
+        made = client.image()
+    else:
+        made = client.video(video=clip_uri)
+    while (claimed := bench._claim(bench.lanes)) is not None and claimed.kind != kind:
+        bench._perform(claimed, lambda: None)
+    assert claimed is not None
+    assert cancel(installation, made)
+    assert client.read(made).released_at is None
+    bench._perform(claimed, lambda: None)
+    record = client.read(made)
+    assert (record.status, record.output) == (Status.CANCELED, None)
+    assert record.released_at is not None
+    assert bench._claim(bench.lanes) is None
+    assert _stored(installation) == _named(installation)
+
+
+def test_a_job_canceled_in_the_queue_is_released_at_once(
+    installation: Installation, client: Client, bench: Bench
+) -> None:
+    made = client.image()
+    assert cancel(installation, made)
+    assert client.read(made).released_at is not None
+    assert bench._claim(bench.lanes) is None
+
+
+def _leased(installation: Installation, lane: Lane = Lane.IMAGES) -> units.Claim:
+    found = claim(installation.database, [lane], [LITE], owner_name(), 30)
+    assert found is not None
+    return found
+
+
+def test_of_cancel_and_success_at_once_one_wins_two_hundred_times(
+    installation: Installation, client: Client
+) -> None:
+    together = threading.Barrier(2)
+
+    def race(run: Callable[[], bool]) -> bool:
+        together.wait()
+        return run()
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(200):
+            made = client.image(image="https://nobody.invalid/photo.jpg")
+            held = _leased(installation, Lane.FETCH)
+            done = Outcome(success=Success(output_name="none"))
+            ends = (
+                pool.submit(race, partial(finish.complete, installation, held, done)),
+                pool.submit(race, partial(cancel, installation, made)),
+            )
+            succeeded, canceled = (end.result() for end in ends)
+            assert succeeded != canceled
+            if canceled:
+                finish.let_go(installation, held)
+            record = client.read(made)
+            assert record.status is (Status.SUCCEEDED if succeeded else Status.CANCELED)
+            assert record.released_at is not None
+    with installation.database.connect() as connection:
+        query = "SELECT prediction_id FROM events WHERE kind = 'completed'"
+        told = connection.execute(text(query)).scalars().all()
+    assert (len(told), len(set(told))) == (200, 200)
+
+
+class FullStore(LocalStore):
+    """A disk on which no more than so many files fit."""
+
+    def __init__(self, root: Path, fits: int) -> None:
+        super().__init__(root)
+        self.fits = fits
+
+    def put(self, key: str, source: Path) -> Stored:
+        if not self.fits:
+            raise OSError(errno.ENOSPC, "No space left on device", key)
+        self.fits -= 1
+        return super().put(key, source)
+
+
+def _try_again_now(installation: Installation) -> None:
+    with installation.database.begin() as connection:
+        connection.execute(text("UPDATE units SET not_before = clock_timestamp()"))
+        connection.execute(text("UPDATE turns SET ready_at = clock_timestamp()"))
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_a_full_disk_is_tried_again_and_leaves_no_file(
+    installation: Installation, client: Client, bench: Bench, freed: bool
+) -> None:
+    made = client.image(save_overlay=True)
+    store = FullStore(installation.settings.storage.files, fits=1)
+    bench.installation = replace(installation, store=store)
+    while client.read(made).status not in FINAL:
+        bench.take_a_turn()
+        assert _stored(installation) == _named(installation)
+        store.fits = 9 if freed else 1
+        _try_again_now(installation)
+    record = client.read(made)
+    if freed:
+        assert record.status is Status.SUCCEEDED
+        assert "trying again" in record.logs
+    else:
+        assert (record.status, record.error_code) == (Status.FAILED, ErrorCode.INTERNAL)
+
+
+def test_an_outcome_committed_though_the_answer_was_lost_stays_committed(
+    installation: Installation, client: Client
+) -> None:
+    made = client.image()
+    held = _leased(installation)
+    done = Outcome(success=Success(output_name="none"))
+    assert finish.complete(installation, held, done)
+    before = client.read(made)
+    assert finish.complete(installation, held, done)
+    assert client.read(made) == before
+
+
+class CutOff:
+    """Ends the session of the first statement that begins so, from another session."""
+
+    def __init__(self, installation: Installation, beginning: str) -> None:
+        self._database = installation.database
+        self._beginning = beginning
+        self.done = False
+        event.listen(self._database, "before_cursor_execute", self._before)
+
+    def _before(self, connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if self.done or not statement.startswith(self._beginning):
+            return
+        self.done = True
+        with self._database.connect() as other:
+            query = text("SELECT pg_terminate_backend(:pid, 5000)")
+            other.execute(query, {"pid": cursor.connection.info.backend_pid})
+
+
+def test_a_session_lost_while_a_unit_is_committed_costs_no_second_try(
+    installation: Installation, client: Client, bench: Bench
+) -> None:
+    made = client.image()
+    cut = CutOff(installation, "INSERT INTO files")
+    bench.take_a_turn()
+    assert cut.done
+    record = client.read(made)
+    assert record.status is Status.SUCCEEDED
+    with installation.database.connect() as connection:
+        assert connection.execute(text("SELECT attempt FROM units")).scalar_one() == 1
+    assert _stored(installation) == _named(installation)
+
+
+def test_a_session_lost_while_claiming_ends_the_turn_and_the_next_one_goes_on(
+    installation: Installation, client: Client, bench: Bench
+) -> None:
+    made = client.image()
+    cut = CutOff(installation, "UPDATE units")
+    bench.take_a_turn()
+    assert cut.done
+    assert client.read(made).status is Status.STARTING
+    bench.take_a_turn()
+    assert client.read(made).status is Status.SUCCEEDED
+
+
+def test_an_outcome_that_cannot_be_written_is_a_failure_told_not_a_worker_lost(
+    installation: Installation, client: Client, bench: Bench
+) -> None:
+    made = client.image()
+    with installation.database.begin() as connection:
+        connection.execute(text("ALTER TABLE files ADD CONSTRAINT none CHECK (role = 'input')"))
+    once = Lease(max_transient=1)
+    settings = installation.settings.model_copy(update={"lease": once})
+    bench.installation = replace(installation, settings=settings)
+    bench.take_a_turn()
+    record = client.read(made)
+    assert record.error_code == ErrorCode.INTERNAL
+    assert record.released_at is not None
+
+
+def test_a_sweeper_frozen_in_the_middle_is_cut_off_and_another_is_elected(
+    installation: Installation, client: Client
+) -> None:
+    client.image()
+    held = _leased(installation)
+    with installation.database.begin() as connection:
+        connection.execute(text("UPDATE units SET lease_until = clock_timestamp()"))
+    with installation.database.connect() as frozen:
+        frozen.execute(text("SET idle_in_transaction_session_timeout = '200ms'"))
+        frozen.execute(text(f"SELECT pg_try_advisory_xact_lock({SWEEP_LOCK})"))
+        sweep(installation)
+        assert _state(installation, held) == "leased"
+        while _state(installation, held) == "leased":
+            sweep(installation)
+        frozen.invalidate()
+
+
+def _state(installation: Installation, held: units.Claim) -> str:
+    query = text("SELECT state FROM units WHERE id = :id")
+    with installation.database.connect() as connection:
+        return str(connection.execute(query, {"id": held.unit_id}).scalar_one())

@@ -1,0 +1,72 @@
+"""Sending a failed prediction again: a new prediction from the old one's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visionseg.contract.errors import ErrorCode, Refusal
+from visionseg.contract.ids import KeyId, OrganisationId, PredictionId, new_prediction_id
+from visionseg.contract.inputs import Kind
+from visionseg.contract.status import Status
+from visionseg.predictions.installation import Installation
+from visionseg.predictions.submit import first_units
+from visionseg.queue.lanes import LANE_OF, UnitKind
+from visionseg.records import files, predictions, turns, units
+from visionseg.records.predictions import NewPrediction, Record
+
+
+def dead_letters(installation: Installation, limit: int = 1000) -> Sequence[Record]:
+    """The predictions that failed because their workers died too often, newest first."""
+    with installation.database.connect() as connection:
+        return predictions.failed_with(connection, ErrorCode.WORKER_LOST, limit)
+
+
+def send_again(installation: Installation, prediction_id: PredictionId) -> PredictionId:
+    """A new prediction that asks what a failed or canceled one asked; the old one stays as it is.
+
+    Raises `Refusal`: not_found, gone (its input is no longer kept), invalid_input (not failed).
+    """
+    with installation.database.begin() as connection:
+        old = predictions.get(connection, prediction_id)
+        if old is None:
+            raise Refusal(ErrorCode.NOT_FOUND)
+        if old.status not in {Status.FAILED, Status.CANCELED}:
+            raise Refusal(ErrorCode.INVALID_INPUT, f"{prediction_id} is {old.status}.")
+        source = {
+            name: old.source[name]
+            for name in ("url", "store_key", "content_type", "echo")
+            if name in old.source
+        }
+        kept = "store_key" in source and files.is_kept(connection, source["store_key"])
+        if old.deleted_at is not None or not (kept or "url" in source):
+            raise Refusal(ErrorCode.GONE)
+        new = _copy(old, source)
+        planned = first_units(Kind(new.kind), fetch=not kept)
+        predictions.add(connection, new)
+        units.add(connection, new.id, planned)
+        turns.refresh(connection, new.id)
+    installation.hints.wake(LANE_OF[UnitKind(planned[0].kind)])
+    return new.id
+
+
+def _copy(old: Record, source: dict[str, str]) -> NewPrediction:
+    return NewPrediction(
+        id=new_prediction_id(),
+        organisation_id=OrganisationId(old.organisation_id),
+        key_id=KeyId(old.key_id),
+        kind=old.kind,
+        provider=old.provider,
+        model=old.model,
+        engine=old.engine,
+        input=old.input,
+        params=old.params,
+        source=source,
+        priority=old.priority,
+        deadline_s=(old.deadline - old.created_at).total_seconds(),
+        stage="queued",
+        warnings=[f"Sent again from {old.id}."],
+        frames_total=1 if old.kind == Kind.IMAGE else None,
+        base_url=old.base_url or "",
+        webhook=old.webhook,
+        webhook_events=old.webhook_events,
+    )

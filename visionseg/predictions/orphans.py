@@ -1,0 +1,36 @@
+"""Files that no row names: what a worker wrote and could not commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import structlog
+
+from visionseg.predictions.installation import Installation
+from visionseg.records import files
+
+log = structlog.get_logger(__name__)
+YOUNGEST_S = 3600.0
+"""No unit works longer, so an unnamed file of that age will never be named."""
+BATCH = 1000
+
+
+def delete_orphans(installation: Installation, older_than_s: float = YOUNGEST_S) -> int:
+    """Deletes the stored files that no row names and that are old enough; returns how many."""
+    deleted = 0
+    keys = installation.store.keys_older_than(time.time() - older_than_s)
+    while batch := list(islice(keys, BATCH)):
+        for key in _unnamed(installation, batch):
+            installation.store.delete(key)
+            log.warning("orphan_deleted", store_key=key)
+            deleted += 1
+    installation.store.clear_scratch(time.time() - older_than_s)
+    return deleted
+
+
+def _unnamed(installation: Installation, keys: list[str]) -> Iterator[str]:
+    with installation.database.connect() as connection:
+        named = files.named(connection, keys)
+    yield from (key for key in keys if key not in named)
