@@ -18,6 +18,7 @@ from workers.jobs.prompts import concepts_of
 from workers.jobs.work import Work
 from workers.media.archive import join_zips, write_index
 from workers.media.audio import NoSound, cut_audio
+from workers.media.checkpoints import checked
 from workers.media.coco import write_coco
 from workers.media.plan import FramePlan, load_plan
 from workers.media.shards import ShardFrame, read_shards
@@ -79,10 +80,7 @@ class _Result:
 
     def each_frame(self) -> Iterator[ShardFrame]:
         """The results of all frames in order; each one read is a sign of life."""
-        for number, frame in enumerate(read_shards(self.shards)):
-            self._work.moved(number)
-            self._work.checkpoint()
-            yield frame
+        return checked(read_shards(self.shards), self._work.alive)
 
     def objects(self) -> int:
         """How many objects were followed; without propagation, the most on one frame."""
@@ -97,7 +95,7 @@ class _Result:
         renders = [render for render in self._results(UnitKind.RENDER) if render["piece"]]
         pieces = [self._work.local(render["piece"]) for render in renders]
         if self._asked.output_format is not OutputFormat.MP4:
-            join_zips(pieces, path, index)
+            join_zips(pieces, path, index, self._work.alive)
             return []
         indexes = [unpacked(render["indexes"]) for render in renders]
         cut = [Piece(piece, shown) for piece, shown in zip(pieces, indexes, strict=True)]
@@ -105,12 +103,13 @@ class _Result:
 
     def _write_mp4(self, pieces: Sequence[Piece], indexes: Sequence[int], path: Path) -> list[str]:
         if self._asked.fps is not None:
-            stitch(pieces, steady_clock(len(indexes), self._asked.fps), path)
+            clock = steady_clock(len(indexes), self._asked.fps)
+            stitch(pieces, clock, path, checkpoint=self._work.alive)
             warnings = list[str]()
         else:
             audio, warnings = self._audio()
-            stitch(pieces, source_clock(self.plan, indexes), path, audio)
-        check_mp4(path, len(indexes), self.plan)
+            stitch(pieces, source_clock(self.plan, indexes), path, audio, self._work.alive)
+        check_mp4(path, len(indexes), self.plan, self._work.alive)
         return warnings
 
     def _audio(self) -> tuple[Path | None, list[str]]:
@@ -119,7 +118,7 @@ class _Result:
         path = self._work.scratch / "audio.mp4"
         limits = media_limits(self._work.installation.settings.limits)
         try:
-            cut_audio(self._work.source, path, self.plan, limits)
+            cut_audio(self._work.source, path, self.plan, limits, self._work.alive)
         except NoSound as silence:
             return None, [str(silence)]
         return path, []

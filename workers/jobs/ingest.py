@@ -30,7 +30,8 @@ def asked_video(work: Work) -> VideoInput:
 def run(work: Work) -> Outcome:
     """Stores the plan and adds chunk, render and assemble units."""
     asked = asked_video(work)
-    timeline = read_timeline(work.source, media_limits(work.installation.settings.limits))
+    limits = media_limits(work.installation.settings.limits)
+    timeline = read_timeline(work.source, limits, work.alive)
     plan = select_frames(
         timeline, asked.start_time, asked.end_time, asked.frame_stride, asked.max_frames
     )

@@ -64,11 +64,18 @@ class Work:
     give_way: Callable[[], None]
     on_commit: list[Callable[[], None]] = field(default_factory=list)
     _keys: list[str] = field(default_factory=list)
+    _signs: int = 0
 
     def checkpoint(self) -> None:
         """Raises `Stopped` when the work is to stop."""
         if self.should_stop():
             raise Stopped
+
+    def alive(self) -> None:
+        """`checkpoint`, and a sign of life: for work that counts no frames."""
+        self._signs += 1
+        self.moved(self._signs)
+        self.checkpoint()
 
     @property
     def source(self) -> Path:

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from workers.masks import decode
 from workers.media.atomic import replacing
+from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.names import frame_name, mask_name
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
@@ -59,13 +60,15 @@ def write_zip(path: Path) -> Iterator[ZipWriter]:
         yield ZipWriter(archive)
 
 
-def join_zips(parts: Sequence[Path], target: Path, index: Path) -> None:
+def join_zips(
+    parts: Sequence[Path], target: Path, index: Path, checkpoint: Checkpoint = no_checkpoint
+) -> None:
     """One zip of all entries of `parts` in their order, copied as bytes, and then `index.json`.
 
     `parts` must have been written by `write_zip`.
     """
     with replacing(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        for path in parts:
+        for path in checked(parts, checkpoint):
             _append(archive, path)
         ZipWriter(archive).add_file(INDEX_NAME, index)
 

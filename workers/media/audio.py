@@ -14,6 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from workers.media.atomic import replacing
+from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.container import open_container
 from workers.media.limits import Limits
 from workers.media.plan import FramePlan
@@ -30,7 +31,13 @@ class NoSound(Exception):  # noqa: N818 - never fails a job
     """The sound could not be kept; the sentence says why."""
 
 
-def cut_audio(source: Path, target: Path, plan: FramePlan, limits: Limits) -> None:
+def cut_audio(
+    source: Path,
+    target: Path,
+    plan: FramePlan,
+    limits: Limits,
+    checkpoint: Checkpoint = no_checkpoint,
+) -> None:
     """Writes the sound from the first processed frame to the end of the last, beginning at 0.
 
     Copied where mp4 can hold it, else coded again as AAC. Raises `NoSound` where there is none in
@@ -40,7 +47,13 @@ def cut_audio(source: Path, target: Path, plan: FramePlan, limits: Limits) -> No
         with replacing(target) as part, open_container(source, limits) as container:
             if not container.streams.audio:
                 raise NoSound("The video has no sound.")
-            _cut(container, container.streams.audio[0], part, _span(plan))
+            written = 0
+            for _ in checked(
+                _cut(container, container.streams.audio[0], part, _span(plan)), checkpoint
+            ):
+                written += 1
+            if not written:
+                raise NoSound("The video has no sound in that range.")
     except (av.FFmpegError, ValueError) as error:
         raise NoSound("The sound of the video could not be read.") from error
 
@@ -53,18 +66,16 @@ def _span(plan: FramePlan) -> tuple[Fraction, Fraction]:
 
 def _cut(
     container: InputContainer, stream: AudioStream, part: Path, span: tuple[Fraction, Fraction]
-) -> None:
+) -> Iterator[Packet[AudioStream]]:
+    """Writes the packets, and yields each one written."""
     begin, _ = span
     if begin > _LEAD_S:
         container.seek(int((begin - _LEAD_S) * av.time_base))
     with av.open(str(part), "w", format="mp4") as output:
         packets = _copied if _can_be_copied(stream) else _coded
-        written = 0
         for packet in packets(container, stream, output, span):
             output.mux(packet)
-            written += 1
-    if not written:
-        raise NoSound("The video has no sound in that range.")
+            yield packet
 
 
 def _can_be_copied(stream: AudioStream) -> bool:

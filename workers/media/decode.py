@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,11 @@ from pathlib import Path
 import av
 from av.video.frame import VideoFrame as AvFrame
 
+from workers.media.checkpoints import Checkpoint, no_checkpoint
 from workers.media.container import decode_frames, open_container, video_stream
 from workers.media.limits import Limits
 from workers.media.pixels import Converters, Planes, Rgb, upright_planes, upright_rgb
 from workers.media.plan import FramePlan, Picture
-
-Checkpoint = Callable[[], None]
-"""Called at every decoded frame; whatever it raises ends the reading."""
 
 _FIRST_STEP_BACK_S = 2.0
 
@@ -46,10 +44,6 @@ class VideoFrame:
         One array of 3/2 x height rows: luma, then both chroma planes (I420).
         """
         return upright_planes(self._decoded, self._picture, self._converters)
-
-
-def no_checkpoint() -> None:
-    """Lets every reading run to its end."""
 
 
 def read_frames(

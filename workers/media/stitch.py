@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from workers.media.atomic import replacing
+from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.plan import FramePlan, Ticks
 
 VideoPackets: TypeAlias = "list[Packet[VideoStream]]"  # Packet is generic in its stubs only
@@ -60,14 +61,20 @@ def steady_clock(frames: int, fps: float) -> Clock:
     return Clock(np.arange(frames, dtype=np.int64) * ticks, Fraction(1, base.denominator), ticks)
 
 
-def stitch(pieces: Sequence[Piece], clock: Clock, target: Path, audio: Path | None = None) -> None:
+def stitch(
+    pieces: Sequence[Piece],
+    clock: Clock,
+    target: Path,
+    audio: Path | None = None,
+    checkpoint: Checkpoint = no_checkpoint,
+) -> None:
     """Writes one faststart mp4 of all pieces, with the sound of the file `audio` (see `cut_audio`).
 
     Packets are copied untouched; the n-th shown frame gets `clock.pts[n]`, whatever the number of
     pieces. Raises `BrokenOutput` where a piece holds other frames than it should, or where pieces
     were encoded with different settings.
     """
-    lag = max(_reorder_lag(_read(piece)) for piece in pieces)
+    lag = max(_reorder_lag(_read(piece)) for piece in checked(pieces, checkpoint))
     options = {"movflags": "+faststart", "video_track_timescale": str(clock.time_base.denominator)}
     with ExitStack() as stack:
         part = stack.enter_context(replacing(target))
@@ -80,11 +87,14 @@ def stitch(pieces: Sequence[Piece], clock: Clock, target: Path, audio: Path | No
             sound = stack.enter_context(_open(audio))
             copied = output.add_stream_from_template(sound.streams.audio[0])
             streams.append(_sound(sound, copied))
-        for _, packet in heapq.merge(*streams, key=lambda timed: timed[0]):
+        merged = heapq.merge(*streams, key=lambda timed: timed[0])
+        for _, packet in checked(merged, checkpoint):
             output.mux(packet)
 
 
-def check_mp4(path: Path, frames: int, plan: FramePlan) -> None:
+def check_mp4(
+    path: Path, frames: int, plan: FramePlan, checkpoint: Checkpoint = no_checkpoint
+) -> None:
     """Raises `BrokenOutput` unless the file holds so many frames of the planned size.
 
     Its first and its last group of pictures must be decodable too.
@@ -93,7 +103,8 @@ def check_mp4(path: Path, frames: int, plan: FramePlan) -> None:
     size = picture.width + picture.width % 2, picture.height + picture.height % 2
     with _open(path) as container:
         stream = container.streams.video[0]
-        packets = sum(1 for packet in container.demux(stream) if packet.size)
+        shown = checked(container.demux(stream), checkpoint)
+        packets = sum(1 for packet in shown if packet.size)
         found = stream.codec_context.width, stream.codec_context.height
         if packets != frames or found != size:
             raise BrokenOutput(f"{packets} frames of {found}, not {frames} of {size}")

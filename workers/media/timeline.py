@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from visionseg.contract.errors import ErrorCode, Refusal
+from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.container import (
     decode_frames,
     open_container,
@@ -37,7 +38,7 @@ _HD_LINES = 720  # players read untagged video of fewer lines as BT.601, else as
 _UNKNOWN_PTS = -(1 << 62)
 
 
-def read_timeline(path: Path, limits: Limits) -> Timeline:
+def read_timeline(path: Path, limits: Limits, checkpoint: Checkpoint = no_checkpoint) -> Timeline:
     """Every frame the video shows, its look and its clock.
 
     Raises `Refusal`: not_a_video, input_too_large (pixels of a frame), video_too_long (frames or
@@ -45,11 +46,11 @@ def read_timeline(path: Path, limits: Limits) -> Timeline:
     """
     with open_container(path, limits) as container:
         stream = video_stream(container, limits)
-        pts = _scan(container, stream, limits)
+        pts = _scan(container, stream, limits, checkpoint)
         first = _first_frame(path, limits)
         seekable = container.format.name not in _UNSEEKABLE_CONTAINERS
         if pts is None or first.pts != pts[0]:
-            pts, in_order = _count(path, limits)
+            pts, in_order = _count(path, limits, checkpoint)
             seekable = seekable and in_order
         return _timeline(container, stream, first, pts, seekable=seekable)
 
@@ -89,24 +90,27 @@ def _timeline(
     )
 
 
-def _scan(container: InputContainer, stream: VideoStream, limits: Limits) -> Ticks | None:
+def _scan(
+    container: InputContainer, stream: VideoStream, limits: Limits, checkpoint: Checkpoint
+) -> Ticks | None:
     """The timestamps of all packets that show a frame, or None where packets do not tell."""
     if not container.format.name.startswith(_TRUSTED_CONTAINERS):
         return None
     if stream.codec_context.name not in _TRUSTED_CODECS:
         return None
     packets = (p for p in read_packets(container, stream) if not p.is_discard)
-    pts = _gather(packets, limits, time_base(stream))
+    pts = _gather(checked(packets, checkpoint), limits, time_base(stream))
     in_order = pts.size and (np.diff(pts) > 0).all() and pts[0] != _UNKNOWN_PTS
     return pts if in_order else None
 
 
-def _count(path: Path, limits: Limits) -> tuple[Ticks, bool]:
+def _count(path: Path, limits: Limits, checkpoint: Checkpoint) -> tuple[Ticks, bool]:
     """The timestamps of all decoded frames, and whether they rise by themselves."""
     with open_container(path, limits) as container:
         stream = video_stream(container, limits)
         base = time_base(stream)
-        pts = _gather(decode_frames(container, stream), limits, base, ordered=False)
+        frames = checked(decode_frames(container, stream), checkpoint)
+        pts = _gather(frames, limits, base, ordered=False)
         if not pts.size:
             raise Refusal(ErrorCode.NOT_A_VIDEO)
         if pts.min() != _UNKNOWN_PTS and (np.diff(pts) > 0).all():
