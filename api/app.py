@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,7 +25,7 @@ from api.routes import (
     submissions,
 )
 from api.service import Service
-from visionseg.config import Settings, read_settings
+from visionseg.config import Settings, installed_version, read_settings
 from visionseg.delivery.hub import Hub
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.predictions.sweep import sweeper
@@ -50,7 +49,7 @@ KEEP_ALIVE_S = 75
 def create_app(installation: Installation) -> FastAPI:
     """The application; while it runs it waits for predictions and sweeps."""
     app = FastAPI(
-        version=_version(),
+        version=installed_version(),
         lifespan=_lifespan,
         openapi_url=None,
         docs_url=None,
@@ -71,13 +70,6 @@ def create_app(installation: Installation) -> FastAPI:
         return JSONResponse(described, headers={"Cache-Control": "no-cache"})
 
     return app
-
-
-def _version() -> str:
-    try:
-        return version("visionseg")
-    except PackageNotFoundError:  # run from a folder of sources
-        return "0"
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -119,6 +120,14 @@ class Settings(_Section):
     limits: Limits = Field(default_factory=Limits)
     models: Models = Field(default_factory=Models)
     lease: Lease = Field(default_factory=Lease)
+
+
+def installed_version() -> str:
+    """The version of this installation; 0 for a folder of sources that is not installed."""
+    try:
+        return version("visionseg")
+    except PackageNotFoundError:
+        return "0"
 
 
 @lru_cache(maxsize=1)

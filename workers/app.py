@@ -13,7 +13,7 @@ from celery import Celery
 from celery.apps.worker import Worker as WorkController
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from visionseg.config import Settings
+from visionseg.config import Settings, installed_version
 from visionseg.contract.ids import WorkerId, new_worker_id
 from visionseg.predictions.finish import lose
 from visionseg.predictions.installation import Installation, assemble
@@ -35,7 +35,6 @@ LAPSING_PART = 1 / 3
 LAPSING_LOOKS = 3
 ORPHANS_EVERY_S = 600.0
 OWNERS_AT_ONCE = 100
-VERSION = "0.1.0"
 
 
 class Parent:
@@ -71,7 +70,7 @@ class Parent:
                 pid=os.getpid(),
                 lanes=[lane.value for lane in self._lanes],
                 engines=list(ENGINES),
-                version=VERSION,
+                version=installed_version(),
             )
 
     def reap(self) -> None:

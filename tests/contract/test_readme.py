@@ -9,20 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -31,13 +27,13 @@ from PIL import Image
 
 from tests.documents import README, ROOT, Block, blocks
 from visionseg.artifacts.weights import FETCH_COMMAND, locate, lock, wrong_files
+from visionseg.commands.background import Background, running
 from visionseg.config import Models
 from workers.media.clips import SCRIPTS, compose, write_clip
 
 BASE_URL = "http://127.0.0.1:8000"
 KEY = "gk_your_key"
 EXAMPLES = "https://example.com"
-START_WITHIN_S = 120
 SNIPPET_WITHIN_S = 120
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "bash": ("bash", "-euo", "pipefail"),
@@ -116,55 +112,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield serving
 
 
-@dataclass(frozen=True)
-class Service:
-    """What `visionseg up` printed: where it is, and a key."""
-
-    url: str
-    key: str
-
-
 @pytest.fixture(scope="module")
-def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("home")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "VISIONSEG_HOME": str(home),
-        "VISIONSEG_PORT": str(port),
+def service(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
+    settings = {
         "VISIONSEG_ALLOWED_HOSTS": json.dumps([site.place]),
         "VISIONSEG_CA_FILE": str(site.ca_file),
     }
-    key_file = home / "key"
-    command = (sys.executable, "-m", "visionseg.commands.main", "up", "--key-file", str(key_file))
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(process, url)
-            yield Service(url, key_file.read_text(encoding="utf-8"))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+    with running(tmp_path_factory.mktemp("home"), settings) as started:
+        yield started
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    until = time.monotonic() + START_WITHIN_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urlopen(f"{url}/readyz", timeout=5) as answer:  # noqa: S310 - a loopback address
-                if not json.load(answer)["degraded"]:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    pytest.fail("the service did not start")
-
-
-def _run(block: Block, service: Service, site: Site, folder: Path) -> str:
+def _run(block: Block, service: Background, site: Site, folder: Path) -> str:
     """What a snippet prints; it must end well and write nothing to standard error."""
-    code = block.code.replace(BASE_URL, service.url).replace(KEY, service.key)
+    code = block.code.replace(BASE_URL, service.address).replace(KEY, service.key)
     path = folder / f"snippet{SUFFIXES[block.language]}"
     path.write_text(code.replace(EXAMPLES, f"https://{site.place}"), encoding="utf-8")
     done = subprocess.run(
@@ -187,7 +147,7 @@ def _name(block: Block) -> str:
 
 @pytest.mark.parametrize("block", _snippets(), ids=_name)
 def test_a_snippet_of_the_documents_runs_as_it_stands(
-    block: Block, service: Service, site: Site, tmp_path: Path
+    block: Block, service: Background, site: Site, tmp_path: Path
 ) -> None:
     if shutil.which(NEEDED[block.language]) is None:
         pytest.skip(f"{NEEDED[block.language]} is not on this machine")
@@ -195,7 +155,7 @@ def test_a_snippet_of_the_documents_runs_as_it_stands(
     if block.language == "bash":
         record = json.loads(printed)
         assert (record["status"], record["error"]) == ("succeeded", None)
-        assert record["output"].startswith(("data:", service.url))
+        assert record["output"].startswith(("data:", service.address))
     else:
         ends = "canceled" if '["cancel"]' in block.code else "succeeded"
         assert printed.startswith(ends)

@@ -176,6 +176,20 @@ def test_only_old_files_that_no_row_names_are_orphans(
     assert installation.store.path(young.key).exists()
 
 
+def test_a_folder_that_is_still_written_to_is_left_to_its_owner(
+    installation: Installation,
+) -> None:
+    with installation.store.scratch() as at_work, installation.store.scratch() as left_behind:
+        for folder in (at_work, left_behind):
+            (folder / "upload").write_bytes(b"so far")
+            os.utime(folder / "upload", (0, 0))
+            os.utime(folder, (0, 0))
+        os.utime(at_work / "upload")
+        delete_orphans(installation)
+        assert (at_work / "upload").exists()
+        assert not left_behind.exists()
+
+
 def test_a_failed_prediction_is_sent_again_as_a_new_one(
     installation: Installation, client: Client, make_bench: Callable[..., Bench], clip_uri: str
 ) -> None:

@@ -83,10 +83,14 @@ class LocalStore:
                     yield str(path.relative_to(self._root))
 
     def clear_scratch(self, moment: float) -> None:
-        """Removes the private folders that were last written to before a moment."""
+        """Removes the private folders in which nothing was written since a moment.
+
+        A folder's own time tells only of names that come and go, so its files count too: a slow
+        upload writes one file for hours.
+        """
         for folder in self._scratch.glob("*"):
             with suppress(FileNotFoundError):
-                if folder.stat().st_mtime < moment:
+                if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < moment:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def check(self) -> None:

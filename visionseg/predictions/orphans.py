@@ -13,7 +13,9 @@ from visionseg.records import files
 
 log = structlog.get_logger(__name__)
 YOUNGEST_S = 3600.0
-"""No unit works longer, so an unnamed file of that age will never be named."""
+"""A stored file is named right after it was written, so one of that age will never be."""
+SCRATCH_S = 24 * 3600.0
+"""No unit or upload works in its folder for a day without writing there."""
 BATCH = 1000
 
 
@@ -26,7 +28,7 @@ def delete_orphans(installation: Installation, older_than_s: float = YOUNGEST_S)
             installation.store.delete(key)
             log.warning("orphan_deleted", store_key=key)
             deleted += 1
-    installation.store.clear_scratch(time.time() - older_than_s)
+    installation.store.clear_scratch(time.time() - SCRATCH_S)
     return deleted
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from visionseg.access.addresses import AddressPolicy, check_url
 from visionseg.artifacts.names import PUBLIC_PATH, input_key, public_name
 from visionseg.artifacts.sniff import sniff
+from visionseg.config import Limits
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.ids import FileId, OrganisationId, PredictionId
 from visionseg.contract.inputs import Kind, media_field
@@ -62,12 +63,17 @@ def resolve(
         return _store_data_uri(installation, prediction_id, kind, given.text)
     if (own := _own_file(installation, organisation_id, given)) is not None:
         return own
-    try:
-        check_url(given.text, AddressPolicy.of(installation.settings.limits.allowed_hosts))
-    except Refusal as refusal:
-        problem = Problem(f"/input/{media_field(kind)}", refusal.detail)
-        raise Refusal(refusal.code, problems=(problem,)) from refusal
+    refuse_bad_url(given.text, installation.settings.limits, f"/input/{media_field(kind)}")
     return Source({"url": given.text})
+
+
+def refuse_bad_url(url: str, limits: Limits, pointer: str) -> None:
+    """Raises `Refusal` (invalid_input) at `pointer` for a URL that could never be reached."""
+    try:
+        check_url(url, AddressPolicy.of(limits.allowed_hosts))
+    except Refusal as refusal:
+        problem = Problem(pointer, refusal.detail)
+        raise Refusal(refusal.code, problems=(problem,)) from refusal
 
 
 def _own_file(

@@ -7,15 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from visionseg.access.addresses import AddressPolicy, check_url
 from visionseg.access.keys import Caller
-from visionseg.config import Limits
-from visionseg.contract.errors import ErrorCode, Problem, Refusal
+from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import PredictionId, new_prediction_id
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
 from visionseg.predictions import engines
 from visionseg.predictions.installation import Installation
-from visionseg.predictions.sources import Given, Source, resolve
+from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
 from visionseg.records import files, keys, predictions, turns, units
 from visionseg.records.predictions import NewPrediction
@@ -43,7 +41,8 @@ def submit(
     """
     kind = Kind.IMAGE if isinstance(submission, ImageSubmission) else Kind.VIDEO
     choice = engines.choose(submission, installation.settings.models)
-    refuse_bad_webhook(submission.webhook, installation.settings.limits)
+    if submission.webhook is not None:
+        refuse_bad_url(submission.webhook, installation.settings.limits, "/webhook")
     refuse_if_full(installation, caller)
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
@@ -96,17 +95,6 @@ def refuse_if_full(installation: Installation, caller: Caller) -> None:
             detail_zh=f"该 API 密钥有 {own} 个未完成的任务；上限为 {own_limit} 个。",
             headers={"Retry-After": "30"},
         )
-
-
-def refuse_bad_webhook(url: str | None, limits: Limits) -> None:
-    """Raises `Refusal` (invalid_input) for a webhook that could never be posted to."""
-    if url is None:
-        return
-    try:
-        check_url(url, AddressPolicy.of(limits.allowed_hosts))
-    except Refusal as refusal:
-        problem = Problem("/webhook", refusal.detail)
-        raise Refusal(ErrorCode.INVALID_INPUT, problems=(problem,)) from refusal
 
 
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
