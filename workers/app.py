@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,16 +23,16 @@ from visionseg.queue.app import make_app
 from visionseg.queue.lanes import Lane
 from visionseg.records import units, workers
 from visionseg.telemetry.logs import set_up_logs
-from workers.hosts import owner_is_alive, process_id, this_host
+from workers.hosts import owner_is_alive, this_host
+from workers.pulse import Pulses
 from workers.segmenters.registry import ENGINES
-from workers.tasks import LANES_VARIABLE, WORKER_VARIABLE
+from workers.tasks import LANES_VARIABLE, PULSES_VARIABLE, WORKER_VARIABLE
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY_S = 5.0
 REAP_EVERY_S = 0.5
-LAPSING_PART = 1 / 3
-"""A lease that has less than this part of its time left was not renewed for several heartbeats."""
-LAPSING_LOOKS = 3
+SILENT_PART = 2 / 3
+"""A child that shows no pulse for this part of a lease is ended before the lease is."""
 ORPHANS_EVERY_S = 600.0
 OWNERS_AT_ONCE = 100
 
@@ -45,7 +45,7 @@ class Parent:
         self._lanes = lanes
         self._host = this_host()
         self.id: WorkerId = new_worker_id()
-        self._lapsing: Mapping[tuple[int, int], int] = {}
+        self.pulses = Pulses()
         self._threads = (
             sweeper(installation),
             Every(self.beat, BEAT_EVERY_S, "beat"),
@@ -86,24 +86,11 @@ class Parent:
         delete_orphans(self._installation)
 
     def end_stalled(self) -> None:
-        """Kills the children that stopped renewing a lease: frozen, hung, or deaf to a stop.
-
-        No thread of theirs could do so: a computation may hold the interpreter's lock. It takes
-        several looks, so that a child that was only slow, or cut off, can renew first.
-        """
-        left_s = self._installation.settings.lease.lease_s * LAPSING_PART
-        with self._installation.database.connect() as connection:
-            claims = units.lapsing(connection, self._host, os.getpid(), left_s)
-        looks = {
-            (claim.unit_id, claim.attempt): self._lapsing.get((claim.unit_id, claim.attempt), 0) + 1
-            for claim in claims
-        }
-        self._lapsing = looks
-        for claim in claims:
-            if looks[claim.unit_id, claim.attempt] == LAPSING_LOOKS:
-                log.error("stalled_child_killed", unit=claim.unit_id, owner=claim.owner)
-                with suppress(ProcessLookupError):
-                    os.kill(process_id(claim.owner), signal.SIGKILL)
+        """Kills the children in which nothing can run any more: frozen, or their lock kept."""
+        for pid in self.pulses.silent(self._installation.settings.lease.lease_s * SILENT_PART):
+            log.error("stalled_child_killed", pid=pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def drain(self) -> None:
         """Tells the children to give their units back and take no more."""
@@ -114,6 +101,7 @@ class Parent:
         """Ends the threads and takes the worker's row away."""
         for thread in self._threads:
             thread.close()
+        self.pulses.close()
         with self._installation.database.begin() as connection:
             workers.leave(connection, self.id)
         self._installation.close()
@@ -128,6 +116,7 @@ def run_worker(settings: Settings, lanes: Sequence[Lane], processes: int) -> int
     parent = Parent(assemble(settings, "visionseg worker parent"), lanes)
     os.environ[LANES_VARIABLE] = ",".join(lanes)
     os.environ[WORKER_VARIABLE] = parent.id
+    os.environ[PULSES_VARIABLE] = str(parent.pulses.folder)
     app = make_app(settings.services.broker_url, publisher=False, include=("workers.tasks",))
     parent.start()
     _connect_signals(parent)

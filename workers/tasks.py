@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from visionseg.records import workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.bench import Bench
 from workers.hosts import owner_name
+from workers.pulse import show_pulse
 from workers.segmenters.base import Segmenter
 from workers.segmenters.registry import ENGINES
 from workers.senders import send_for_a_turn
@@ -25,6 +27,7 @@ from workers.senders import send_for_a_turn
 log = structlog.get_logger(__name__)
 LANES_VARIABLE = "VISIONSEG_WORKER_LANES"
 WORKER_VARIABLE = "VISIONSEG_WORKER_ID"
+PULSES_VARIABLE = "VISIONSEG_WORKER_PULSES"
 _bench: list[Bench] = []
 
 
@@ -62,6 +65,7 @@ def _is_draining(installation: Installation, worker_id: WorkerId) -> bool:
 def _start(**_: Any) -> None:  # noqa: ANN401 - Celery's signal
     set_up_logs()
     _bench.append(open_bench(read_settings()))
+    show_pulse(Path(os.environ[PULSES_VARIABLE]))
     log.info("worker_process_ready", lanes=_bench[0].lanes, owner=_bench[0].owner)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    and_,
     any_,
     case,
     func,
@@ -28,7 +27,6 @@ from visionseg.contract.status import OPEN
 from visionseg.records.tables import NOW, from_now, predictions, units
 
 OPEN_STATES = ("blocked", "ready", "leased")
-CHILDREN = 256
 """The most processes of one worker."""
 
 
@@ -253,12 +251,6 @@ def expired(connection: Connection, limit: int) -> list[Claim]:
 def owned_by_host(connection: Connection, host: str, limit: int) -> list[Claim]:
     """Leases held by processes of one host; an owner is `host/parent pid/child pid`."""
     return _claims(connection, units.c.owner.startswith(f"{host}/", autoescape=True), limit)
-
-
-def lapsing(connection: Connection, host: str, parent: int, left_s: float) -> list[Claim]:
-    """Leases held by the children of one process that end within `left_s`, or have ended."""
-    own = units.c.owner.startswith(f"{host}/{parent}/", autoescape=True)
-    return _claims(connection, and_(own, units.c.lease_until < from_now(left_s)), CHILDREN)
 
 
 def _claims(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Claim]:

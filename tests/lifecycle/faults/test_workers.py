@@ -23,6 +23,14 @@ def _slow_clip(plant: Plant, clip_uri: str) -> PredictionId:
     return plant.client.video(video=clip_uri, prompt=Noun.SLOW, output_format="coco_rle")
 
 
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def undisturbed(whole_plant: Plant, clip_uri: str) -> list[bytes]:
     """The shards of the clip where nothing happens."""
@@ -77,9 +85,18 @@ def test_a_computation_that_no_stop_reaches_is_ended_with_its_process(plant: Pla
         assert plant.client.read(made).status is Status.CANCELED
     for made in (deaf, grasping):
         assert plant.finished(made).status is Status.CANCELED
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    until(lambda: not any(map(_runs, pids)))
+    plant.succeeded(plant.client.image())
+    assert worker.runs
+
+
+def test_a_frozen_process_is_replaced_even_where_it_held_nothing(plant: Plant) -> None:
+    worker = plant.worker()
+    made = plant.client.image(prompt=Noun.SLOW)
+    pid = plant.holder(made)
+    plant.succeeded(made)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: not _runs(pid))
     plant.succeeded(plant.client.image())
     assert worker.runs
 
