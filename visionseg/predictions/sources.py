@@ -79,13 +79,14 @@ def refuse_bad_url(url: str, limits: Limits, pointer: str) -> None:
 def _own_file(
     installation: Installation, organisation_id: OrganisationId, given: Given
 ) -> Source | None:
+    by_id = given.text.startswith("file_")
+    if not by_id and not given.text.startswith(f"{given.base_url}{PUBLIC_PATH}"):
+        return None
     with installation.database.connect() as connection:
-        if given.text.startswith("file_"):
+        if by_id:
             row = files.find_by_id(connection, FileId(given.text), organisation_id)
-        elif given.text.startswith(f"{given.base_url}{PUBLIC_PATH}"):
-            row = files.find_public(connection, given.text.rpartition("/")[2], organisation_id)
         else:
-            return None
+            row = files.find_public(connection, given.text.rpartition("/")[2], organisation_id)
     if row is None:
         raise Refusal(ErrorCode.NOT_FOUND, "There is no such file of yours here.")
     if row.gone:

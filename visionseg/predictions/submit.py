@@ -8,14 +8,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from visionseg.access.keys import Caller
-from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import PredictionId, new_prediction_id
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
 from visionseg.predictions import engines
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
-from visionseg.records import files, keys, predictions, turns, units
+from visionseg.records import files, predictions, turns, units
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
 
@@ -43,7 +42,7 @@ def submit(
     choice = engines.choose(submission, installation.settings.models)
     if submission.webhook is not None:
         refuse_bad_url(submission.webhook, installation.settings.limits, "/webhook")
-    refuse_if_full(installation, caller)
+    installation.admission.admit(installation.database, installation.settings.limits, caller.key_id)
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
@@ -75,26 +74,6 @@ def submit(
         raise
     installation.hints.wake(LANE_OF[first])
     return prediction_id
-
-
-def refuse_if_full(installation: Installation, caller: Caller) -> None:
-    """Raises `Refusal` when too many predictions are open: queue_full over all keys,
-    rate_limited for this one.
-    """
-    limits = installation.settings.limits
-    with installation.database.connect() as connection:
-        everyone = predictions.count_open(connection)
-        own = predictions.count_open(connection, caller.key_id)
-        own_limit = keys.open_limit(connection, caller.key_id) or limits.open_per_key
-    if everyone >= limits.queued_predictions:
-        raise Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
-    if own >= own_limit:
-        raise Refusal(
-            ErrorCode.RATE_LIMITED,
-            f"This API key has {own} predictions that are not final; it may have {own_limit}.",
-            detail_zh=f"该 API 密钥有 {own} 个未完成的任务；上限为 {own_limit} 个。",
-            headers={"Retry-After": "30"},
-        )
 
 
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:

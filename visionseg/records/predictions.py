@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from visionseg.contract.events import WebhookEvent
 from visionseg.contract.ids import KeyId, OrganisationId, PredictionId
@@ -43,13 +55,20 @@ class NewPrediction:
     webhook_events: Sequence[str]
 
 
+_ADD = insert(predictions).values(
+    {
+        **{name: bindparam(name) for name in NewPrediction.__slots__ if name != "deadline_s"},
+        "status": Status.STARTING,
+        "deadline": from_now(bindparam("deadline_s", type_=Float)),
+    }
+)
+
+
 def add(connection: Connection, new: NewPrediction) -> None:
     """Writes the row in `starting`."""
-    values = {field: getattr(new, field) for field in new.__slots__ if field != "deadline_s"}
-    values |= {"status": Status.STARTING, "warnings": list(new.warnings)}
-    values["webhook_events"] = list(new.webhook_events)
-    deadline = from_now(new.deadline_s)
-    connection.execute(insert(predictions).values(**values, deadline=deadline))
+    values = {field: getattr(new, field) for field in new.__slots__}
+    lists = {"warnings": list(new.warnings), "webhook_events": list(new.webhook_events)}
+    connection.execute(_ADD, {**values, **lists})
 
 
 def move(

@@ -36,7 +36,7 @@ metadata = MetaData(
 NOW = func.clock_timestamp()
 
 
-def from_now(seconds: float) -> ColumnElement[datetime]:
+def from_now(seconds: float | ColumnElement[float]) -> ColumnElement[datetime]:
     """A moment that many seconds ahead on the database's clock; behind it, if negative."""
     return NOW + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, func, or_, select, true, update
+from sqlalchemy import Connection, bindparam, func, or_, select, true, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.selectable import LateralFromClause
 
@@ -14,11 +15,7 @@ from visionseg.records.shares import decayed_seconds
 from visionseg.records.tables import NOW, predictions, shares, turns, units
 
 
-def refresh(connection: Connection, prediction_id: PredictionId) -> None:
-    """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
-
-    The caller holds the prediction's lock.
-    """
+def _refreshing() -> Insert:
     ready = func.count().filter(units.c.state == "ready")
     ready_at = func.min(units.c.not_before).filter(units.c.state == "ready")
     p = predictions.c
@@ -35,26 +32,35 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
             ready_at,
         )
         .join_from(units, predictions, units.c.prediction_id == p.id)
-        .where(p.id == prediction_id)
+        .where(p.id == bindparam("prediction_id"))
         .group_by(p.id, units.c.lane)
     )
     names = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at", "begun")
     statement = upsert(turns).from_select([*names, "ready", "ready_at"], counted)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["prediction_id", "lane"],
-            set_={
-                "ready": statement.excluded.ready,
-                "ready_at": statement.excluded.ready_at,
-                "begun": statement.excluded.begun,
-            },
-            where=or_(
-                turns.c.ready != statement.excluded.ready,
-                turns.c.begun != statement.excluded.begun,
-                turns.c.ready_at.is_distinct_from(statement.excluded.ready_at),
-            ),
-        )
+    return statement.on_conflict_do_update(
+        index_elements=["prediction_id", "lane"],
+        set_={
+            "ready": statement.excluded.ready,
+            "ready_at": statement.excluded.ready_at,
+            "begun": statement.excluded.begun,
+        },
+        where=or_(
+            turns.c.ready != statement.excluded.ready,
+            turns.c.begun != statement.excluded.begun,
+            turns.c.ready_at.is_distinct_from(statement.excluded.ready_at),
+        ),
     )
+
+
+_REFRESH = _refreshing()
+
+
+def refresh(connection: Connection, prediction_id: PredictionId) -> None:
+    """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
+
+    The caller holds the prediction's lock.
+    """
+    connection.execute(_REFRESH, {"prediction_id": prediction_id})
 
 
 def next_jobs(

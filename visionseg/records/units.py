@@ -74,7 +74,7 @@ def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUn
         for unit in new
     ]
     if rows:
-        connection.execute(insert(units), rows)
+        connection.execute(insert(units), rows if len(rows) > 1 else rows[0])
 
 
 def lease(
