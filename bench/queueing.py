@@ -14,14 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 
+import psycopg
 from celery import Celery
 from PIL import Image
-from sqlalchemy import Table, text
+from sqlalchemy import Table, TextClause, make_url, text
 
 from visionseg.access import keys
 from visionseg.access.keys import Caller, authenticate
@@ -35,7 +36,6 @@ from visionseg.embedded.redis import Redis
 from visionseg.predictions.claim import claim
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.predictions.submit import submit
-from visionseg.queue.app import LOOK, make_app
 from visionseg.queue.lanes import Lane
 from visionseg.records import tables, turns
 from visionseg.records.schema import migrate
@@ -46,6 +46,31 @@ A_ROUND = 60
 BACKLOG = 20_000
 CLAIMS = 200
 URL = "https://example.com/street.jpg"
+BARE = "bare: one INSERT, then delay()"
+
+BARE_TABLE = """
+CREATE TABLE bare (
+    id bigserial PRIMARY KEY,
+    input jsonb,
+    created_at timestamptz DEFAULT clock_timestamp(),
+    started_at timestamptz
+)
+"""
+BARE_START = "UPDATE bare SET started_at = clock_timestamp() WHERE id = %s"
+bare = Celery("bare", broker=os.environ.get("BARE_BROKER_URL"), backend=None)
+bare.conf.task_ignore_result = True
+_bare_connections: list[psycopg.Connection] = []
+
+
+def start_bare(row: int) -> None:
+    """The task of a plain Celery service: notes when a worker began with the row."""
+    if not _bare_connections:
+        url = os.environ["BARE_DATABASE_URL"]
+        _bare_connections.append(psycopg.connect(url, autocommit=True))
+    _bare_connections[0].execute(BARE_START, (row,))
+
+
+bare_task = bare.task(start_bare, name="bare.start")
 
 
 class Client:
@@ -87,18 +112,11 @@ def plant(folder: Path) -> Iterator[Installation]:
 
 
 @contextmanager
-def worker(installation: Installation) -> Iterator[None]:
-    """A worker for pictures, ended afterwards."""
-    services = installation.settings.services
-    environment = {
-        "VISIONSEG_DATABASE_URL": services.database_url,
-        "VISIONSEG_REDIS_URL": services.redis_url,
-        "VISIONSEG_BROKER_URL": services.broker_url,
-        "VISIONSEG_HOME": str(installation.settings.storage.home),
-    }
-    command = (sys.executable, "-m", "workers", "--lanes", Lane.IMAGES)
+def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """A worker program in this folder, ended afterwards."""
     process = subprocess.Popen(
         command,
+        cwd=Path(__file__).parent,
         env={**os.environ, **environment},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -110,6 +128,39 @@ def worker(installation: Installation) -> Iterator[None]:
         process.wait(60)
 
 
+def worker(installation: Installation) -> AbstractContextManager[None]:
+    """Our worker for pictures."""
+    services = installation.settings.services
+    environment = {
+        "VISIONSEG_DATABASE_URL": services.database_url,
+        "VISIONSEG_REDIS_URL": services.redis_url,
+        "VISIONSEG_BROKER_URL": services.broker_url,
+        "VISIONSEG_HOME": str(installation.settings.storage.home),
+    }
+    return program((sys.executable, "-m", "workers", "--lanes", Lane.IMAGES), environment)
+
+
+def bare_worker(installation: Installation) -> AbstractContextManager[None]:
+    """The worker of a plain Celery service, of one process too."""
+    services = installation.settings.services
+    url = make_url(services.database_url).set(drivername="postgresql")
+    environment = {
+        "BARE_BROKER_URL": services.broker_url,
+        "BARE_DATABASE_URL": url.render_as_string(hide_password=False),
+    }
+    command = (
+        sys.executable,
+        "-m",
+        "celery",
+        "--app",
+        "queueing:bare",
+        "worker",
+        "--concurrency",
+        "1",
+    )
+    return program(command, environment)
+
+
 def picture_uri() -> str:
     """A grey picture of 64x48 pixels."""
     file = io.BytesIO()
@@ -117,36 +168,44 @@ def picture_uri() -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def latencies_s(installation: Installation, client: Client) -> list[float]:
-    """Seconds from the row of a prediction to its claim, one after the other, none waiting."""
-    query = text(
-        "SELECT extract(epoch FROM p.started_at - p.created_at), p.completed_at "
-        "FROM predictions p WHERE id = :id"
-    )
+def latencies_s(
+    installation: Installation, submit_one: Callable[[], object], query: TextClause
+) -> list[float]:
+    """Seconds from a row to its claim, one after the other, none waiting.
+
+    `query` gives them for the row `:id` once its work ended.
+    """
     found: list[float] = []
-    uri = picture_uri()
     while len(found) <= LATENCIES:
-        made = client.image(uri)
-        while True:
-            with installation.database.connect() as connection:
-                seconds, completed = connection.execute(query, {"id": made}).one()
-            if completed is not None:
-                break
+        made = submit_one()
+        seconds = None
+        while seconds is None:
             time.sleep(0.005)
+            with installation.database.connect() as connection:
+                seconds = connection.execute(query, {"id": made}).scalar_one_or_none()
         found.append(float(seconds))
     return found[1:]  # the first one waited for the worker to start
 
 
-def bare(installation: Installation, app: Celery) -> Callable[[], None]:
-    """What a plain Celery service does: one row, one message."""
-    with installation.database.begin() as connection:
-        connection.execute(text("CREATE TABLE bare (id bigserial PRIMARY KEY, input jsonb)"))
-    insert = text("INSERT INTO bare (input) VALUES ('{}')")
+CLAIMED = text(
+    "SELECT extract(epoch FROM started_at - created_at) FROM predictions "
+    "WHERE id = :id AND completed_at IS NOT NULL"
+)
+BARE_STARTED = text("SELECT extract(epoch FROM started_at - created_at) FROM bare WHERE id = :id")
 
-    def once() -> None:
+
+def bare_submit(installation: Installation) -> Callable[[], int]:
+    """What a plain Celery service does: one row, one message."""
+    bare.conf.broker_url = installation.settings.services.broker_url
+    with installation.database.begin() as connection:
+        connection.execute(text(BARE_TABLE))
+    insert = text("INSERT INTO bare (input) VALUES ('{}') RETURNING id")
+
+    def once() -> int:
         with installation.database.begin() as connection:
-            connection.execute(insert)
-        app.send_task(LOOK, queue=Lane.MEDIA.value, retry=False, ignore_result=True)
+            row: int = connection.execute(insert).scalar_one()
+        bare_task.delay(row)
+        return row
 
     return once
 
@@ -197,11 +256,10 @@ def _row(name: str, seconds: list[float]) -> None:
     print(f"{name:<46}{1000 * median(seconds):>9.2f} ms{1000 * p99:>9.2f} ms")
 
 
-def _print_rates(installation: Installation, client: Client) -> None:
+def _print_rates(client: Client, submit_bare: Callable[[], int]) -> None:
     uri = picture_uri()
-    app = make_app(installation.settings.services.broker_url, publisher=True)
     steps: dict[str, Callable[[], object]] = {
-        "bare: one INSERT, then delay()": bare(installation, app),
+        BARE: submit_bare,
         "submit, picture behind a URL": lambda: client.image(URL),
         "submit, picture in the request": lambda: client.image(uri),
     }
@@ -209,9 +267,10 @@ def _print_rates(installation: Installation, client: Client) -> None:
     for _ in range(ROUNDS):
         for name, step in steps.items():
             rates[name].append(per_second(step))
-    print(f"{'submissions a second, one client':<46}{'median':>12}")
+    print(f"{'submissions a second, one client':<46}{'median':>12}{'ratio':>8}")
     for name, found in rates.items():
-        print(f"{name:<46}{median(found):>12.0f}")
+        ratio = median(one / base for one, base in zip(found, rates[BARE], strict=True))
+        print(f"{name:<46}{median(found):>12.0f}{ratio:>8.2f}")
 
 
 def _print_claims(installation: Installation) -> None:
@@ -223,12 +282,16 @@ def _print_claims(installation: Installation) -> None:
 def main() -> None:
     """Prints the tables."""
     with tempfile.TemporaryDirectory() as folder, plant(Path(folder)) as installation:
-        client = Client(installation)
+        client, submit_bare, uri = Client(installation), bare_submit(installation), picture_uri()
+        with bare_worker(installation):
+            plain = latencies_s(installation, submit_bare, BARE_STARTED)
         with worker(installation):
-            found = latencies_s(installation, client)
-        _print_rates(installation, client)
+            found = latencies_s(installation, lambda: client.image(uri), CLAIMED)
+        _print_rates(client, submit_bare)
         print(f"\n{'':<46}{'p50':>12}{'p99':>12}")
+        _row(f"{BARE}: to its start", plain)
         _row("submitted to claimed, idle system", found)
+        print(f"{'ratio of the medians':<46}{median(found) / median(plain):>9.2f}")
         _print_claims(installation)
         multiply(installation, client.image(picture_uri()), BACKLOG)
         _print_claims(installation)
