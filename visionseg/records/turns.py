@@ -17,7 +17,8 @@ from visionseg.records.tables import NOW, predictions, shares, turns, units
 def refresh(connection: Connection, prediction_id: PredictionId) -> None:
     """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
 
-    The caller holds the prediction's lock.
+    A job that was never served counts as served when it was made, or newcomers without end would
+    go before one that is tried again. The caller holds the prediction's lock.
     """
     ready = func.count().filter(units.c.state == "ready")
     ready_at = func.min(units.c.not_before).filter(units.c.state == "ready")
@@ -30,6 +31,7 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
             p.engine,
             p.priority,
             p.created_at,
+            p.created_at.label("last_served_at"),
             p.status == Status.PROCESSING,
             ready,
             ready_at,
@@ -38,8 +40,9 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
         .where(p.id == prediction_id)
         .group_by(p.id, units.c.lane)
     )
-    names = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at", "begun")
-    statement = upsert(turns).from_select([*names, "ready", "ready_at"], counted)
+    job = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at")
+    names = (*job, "last_served_at", "begun", "ready", "ready_at")
+    statement = upsert(turns).from_select(names, counted)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["prediction_id", "lane"],
