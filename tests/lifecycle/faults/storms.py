@@ -218,19 +218,18 @@ class Storm:
         return True
 
     def _drop_messages(self) -> bool:
-        """Every second message of each lane, and what the broker thinks is being worked on."""
+        """Half of the messages of each lane, and what the broker takes for being worked on."""
         with self._redis() as client:
-            dropped = client.delete("unacked", "unacked_index")
-            for lane in Lane:
-                for message in client.lrange(lane, 0, -1)[::2]:
-                    dropped += client.lrem(lane, 1, message)
-        return bool(dropped)
+            waiting = {lane: int(client.llen(lane)) for lane in Lane}
+            for lane, messages in waiting.items():
+                client.ltrim(lane, 0, messages // 2 - 1)
+            return bool(client.delete("unacked", "unacked_index") + sum(waiting.values()))
 
     def _double_messages(self) -> bool:
-        """Every message of each lane twenty times; where none waits, twenty more hints."""
+        """Twenty copies of a message of each lane; where none waits, twenty hints."""
         with self._redis() as client:
             for lane in Lane:
-                if waiting := client.lrange(lane, 0, -1):
+                if waiting := client.lrange(lane, 0, 0):
                     client.lpush(lane, *(20 * waiting))
                 else:
                     self.plant.installation.hints.wake(lane, times=20)

@@ -47,7 +47,7 @@ PATIENT = HASTY.model_copy(
 
 SEED_VARIABLE = "VISIONSEG_CHAOS_SEED"
 JOBS_VARIABLE = "VISIONSEG_CHAOS_JOBS"
-SHORT_JOBS = 20
+SHORT_JOBS = 16
 LONG_JOBS = 300
 REAL_ONE_IN = 10
 """One job in so many is for the embedded model."""
