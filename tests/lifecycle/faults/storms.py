@@ -17,6 +17,7 @@ from sqlalchemy import text
 from tests.crews import ALL_LANES, Program, until
 from tests.fakes.disks import switch
 from tests.lifecycle.faults.conftest import Plant, kill
+from visionseg.predictions.deliver import LEASE_S
 from visionseg.queue.lanes import Lane
 from visionseg.records.engine import DATABASE_AWAY
 
@@ -24,12 +25,25 @@ WORKERS = 3
 LANES = f"{ALL_LANES},{Lane.DELIVERY}"
 CALM_S = (0.3, 1.2)
 LOOK_EVERY_S = 0.1
+UNITS_A_FAULT = 3
 REDIS_AWAY_S = 1.0
 REDIS_FROZEN_S = 2.0
 DISK_FULL_S = 2.0
 API_AWAY_S = 1.0
 SENDER_S = 15.0
-"""After so long a sender's attempt counts as lost; the service itself waits 90 s."""
+"""After so long a sender's attempt counts as lost; the service itself waits longer."""
+
+TRY_AGAIN_NOW = """
+UPDATE deliveries SET next_at = now() WHERE id IN (
+    SELECT id FROM deliveries WHERE state = 'pending' AND owner IS NULL AND next_at > now()
+    FOR UPDATE SKIP LOCKED)
+"""
+LOST_BY_NOW = """
+UPDATE deliveries SET lease_until = now() WHERE id IN (
+    SELECT id FROM deliveries
+    WHERE lease_until BETWEEN now() AND now() + make_interval(secs => :left)
+    FOR UPDATE SKIP LOCKED)
+"""
 
 
 @dataclass
@@ -70,7 +84,7 @@ class Storm:
         }
 
     def blow(self, is_over: Callable[[], bool]) -> None:
-        """One fault, and a pause in which at least one unit of work is done.
+        """One fault, and a pause in which at least a few units of work are done.
 
         So a slow machine is not struck more often than it can do anything.
         """
@@ -79,12 +93,12 @@ class Storm:
         if self.faults[name][1]():
             self.struck[name] += 1
         calm_until = time.monotonic() + self.luck.uniform(*CALM_S)
-        before = self._units_done()
+        enough = self._units_done() + UNITS_A_FAULT
         while not is_over():
             self._end_spells()
             self._staff()
             self._hurry_deliveries()
-            if time.monotonic() >= calm_until and self._units_done() > before:
+            if time.monotonic() >= calm_until and self._units_done() >= enough:
                 return
             time.sleep(LOOK_EVERY_S)
 
@@ -264,12 +278,10 @@ class Storm:
         return self._for_a_while(DISK_FULL_S, lambda: full.unlink(missing_ok=True))
 
     def _hurry_deliveries(self) -> None:
-        """Moves time for webhooks, which are tried again after minutes and hours."""
-        due = "UPDATE deliveries SET next_at = now() WHERE state = 'pending' AND owner IS NULL"
-        lost = (
-            "UPDATE deliveries SET lease_until = now() "
-            "WHERE lease_until < now() + make_interval(secs => :left)"
-        )
+        """Moves time for webhooks, which are tried again after minutes and hours.
+
+        Rows that a frozen sender holds are left until the database has cut it off.
+        """
         with self.plant.installation.database.begin() as connection:
-            connection.execute(text(due))
-            connection.execute(text(lost), {"left": 90 - SENDER_S})
+            connection.execute(text(TRY_AGAIN_NOW))
+            connection.execute(text(LOST_BY_NOW), {"left": LEASE_S - SENDER_S})
