@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from tests.crews import ALL_LANES, Program, until
+from tests.crews import ALL_LANES, Program
 from tests.fakes.disks import switch
+from tests.lifecycle.faults import outages
 from tests.lifecycle.faults.conftest import Plant, kill
 from visionseg.predictions.deliver import LEASE_S
 from visionseg.queue.lanes import Lane
-from visionseg.records.engine import DATABASE_AWAY
 
 WORKERS = 3
 LANES = f"{ALL_LANES},{Lane.DELIVERY}"
 CALM_S = (0.3, 1.2)
 LOOK_EVERY_S = 0.1
 UNITS_A_FAULT = 3
-REDIS_AWAY_S = 1.0
-REDIS_FROZEN_S = 2.0
 DISK_FULL_S = 2.0
 API_AWAY_S = 1.0
 SENDER_S = 15.0
@@ -46,6 +42,15 @@ UPDATE deliveries SET lease_until = now() WHERE id IN (
 """
 
 
+@dataclass(frozen=True)
+class Spell:
+    """A fault that lasts: at least until a moment of the monotonic clock."""
+
+    until: float
+    may_end: Callable[[], bool]
+    end: Callable[[], None]
+
+
 @dataclass
 class Storm:
     """What strikes a plant; `struck` counts the faults.
@@ -57,7 +62,7 @@ class Storm:
     plant: Plant
     luck: random.Random
     api: Program | None = None
-    spells: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    spells: list[Spell] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     _asleep: list[Program] = field(default_factory=list)
     _pack: list[str] = field(default_factory=list)
@@ -73,13 +78,13 @@ class Storm:
             "freeze a worker past its lease": (2, self._freeze_worker),
             "kill the API": (2, self._kill_api),
             "freeze the API": (1, self._freeze_api),
-            "empty Redis": (1, self._flush),
-            "restart Redis": (1, self._restart_redis),
-            "freeze Redis": (1, self._freeze_redis),
-            "drop messages": (2, self._drop_messages),
-            "double messages": (2, self._double_messages),
-            "restart PostgreSQL": (1, self._restart_postgres),
-            "crash PostgreSQL": (1, self._crash_postgres),
+            "empty Redis": (1, partial(outages.empty_redis, self.plant)),
+            "restart Redis": (1, partial(outages.restart_redis, self.plant)),
+            "freeze Redis": (1, partial(outages.freeze_redis, self.plant)),
+            "drop messages": (2, partial(outages.drop_messages, self.plant)),
+            "double messages": (2, partial(outages.double_messages, self.plant)),
+            "restart PostgreSQL": (1, partial(outages.restart_postgres, self.plant)),
+            "crash PostgreSQL": (1, partial(outages.crash_postgres, self.plant)),
             "fill the disk": (2, self._fill_disk),
         }
 
@@ -132,16 +137,21 @@ class Storm:
         if (self.api is None or not self.api.runs) and time.monotonic() >= self._api_back_at:
             self.api = crew.start_api()
 
-    def _for_a_while(self, seconds: float, end: Callable[[], None]) -> bool:
-        self.spells.append((time.monotonic() + seconds, end))
+    def _for_a_while(
+        self,
+        seconds: float,
+        end: Callable[[], None],
+        may_end: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        self.spells.append(Spell(time.monotonic() + seconds, may_end, end))
         return True
 
     def _end_spells(self, *, all_of_them: bool = False) -> None:
         now = time.monotonic()
-        due = [spell for spell in self.spells if all_of_them or spell[0] <= now]
-        self.spells = [spell for spell in self.spells if spell not in due]
-        for _, end in due:
-            end()
+        for spell in tuple(self.spells):
+            if all_of_them or (spell.until <= now and spell.may_end()):
+                self.spells.remove(spell)
+                spell.end()
 
     def _awake(self) -> list[Program]:
         return [worker for worker in self.plant.crew.workers if worker not in self._asleep]
@@ -169,19 +179,25 @@ class Storm:
         return self._for_a_while(self._past_lease_s, lambda: worker.signal(signal.SIGKILL))
 
     def _freeze_worker(self) -> bool:
+        """It sleeps until others have taken its units, whatever it did when it fell asleep."""
         awake = self._awake()
         if len(awake) < 2:
             return False
-        return self._freeze(self.luck.choice(awake))
+        worker = self.luck.choice(awake)
+        return self._freeze(worker, lambda: not self._holds(worker))
 
-    def _freeze(self, program: Program) -> bool:
+    def _holds(self, worker: Program) -> bool:
+        query = "SELECT 1 FROM units WHERE state = 'leased' AND owner LIKE :own"
+        return bool(self.plant.rows(query, own=f"%/{worker.process.pid}/%"))
+
+    def _freeze(self, program: Program, may_wake: Callable[[], bool] = lambda: True) -> bool:
         def wake() -> None:
             program.signal(signal.SIGCONT)
             self._asleep.remove(program)
 
         program.signal(signal.SIGSTOP)
         self._asleep.append(program)
-        return self._for_a_while(self._past_lease_s, wake)
+        return self._for_a_while(self._past_lease_s, wake, may_wake)
 
     @property
     def _past_lease_s(self) -> float:
@@ -200,77 +216,6 @@ class Storm:
 
     def _freeze_api(self) -> bool:
         return (api := self._api()) is not None and self._freeze(api)
-
-    def _redis(self) -> Redis:
-        return Redis.from_url(self.plant.servers.redis.url)
-
-    def _flush(self) -> bool:
-        with self._redis() as client:
-            return bool(client.flushall())
-
-    def _restart_redis(self) -> bool:
-        server = self.plant.servers.redis._server
-        server.kill()
-        time.sleep(REDIS_AWAY_S)
-        server.start()
-        until(self._redis_answers)
-        return True
-
-    def _redis_answers(self) -> bool:
-        try:
-            with self._redis() as client:
-                return bool(client.ping())
-        except RedisError:
-            return False
-
-    def _freeze_redis(self) -> bool:
-        pid = self.plant.servers.redis.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(REDIS_FROZEN_S)
-        os.kill(pid, signal.SIGCONT)
-        return True
-
-    def _drop_messages(self) -> bool:
-        """Half of the messages of each lane, and what the broker takes for being worked on."""
-        with self._redis() as client:
-            waiting = {lane: int(client.llen(lane)) for lane in Lane}
-            for lane, messages in waiting.items():
-                client.ltrim(lane, 0, messages // 2 - 1)
-            return bool(client.delete("unacked", "unacked_index") + sum(waiting.values()))
-
-    def _double_messages(self) -> bool:
-        """Twenty copies of a message of each lane; where none waits, twenty hints."""
-        with self._redis() as client:
-            for lane in Lane:
-                if waiting := client.lrange(lane, 0, 0):
-                    client.lpush(lane, *(20 * waiting))
-                else:
-                    self.plant.installation.hints.wake(lane, times=20)
-        return True
-
-    def _restart_postgres(self) -> bool:
-        return self._stop_postgres(signal.SIGINT)
-
-    def _crash_postgres(self) -> bool:
-        return self._stop_postgres(signal.SIGQUIT)
-
-    def _stop_postgres(self, number: signal.Signals) -> bool:
-        """SIGINT writes everything down first; after SIGQUIT the log of writes is played again."""
-        server = self.plant.servers.postgres._server
-        assert server.pid is not None
-        os.kill(server.pid, number)
-        assert server.wait(60)
-        server.kill()
-        server.start()
-        until(self._postgres_answers)
-        return True
-
-    def _postgres_answers(self) -> bool:
-        try:
-            return bool(self.plant.rows("SELECT 1"))
-        except DATABASE_AWAY:
-            return False
 
     def _fill_disk(self) -> bool:
         full = switch(self.plant.installation.settings.storage.home)
