@@ -56,11 +56,12 @@ class Storm:
     """What strikes a plant; `struck` counts the faults.
 
     Faults are drawn like cards from a pack in which each lies as often as it is likely, so that
-    none is left out by chance.
+    none is left out by chance; in a `short` storm each lies in it once.
     """
 
     plant: Plant
     luck: random.Random
+    short: bool = False
     api: Program | None = None
     spells: list[Spell] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
@@ -93,10 +94,7 @@ class Storm:
 
         So a slow machine is not struck more often than it can do anything.
         """
-        self._pack = self._pack or self._shuffled()
-        name = self._pack.pop()
-        if self.faults[name][1]():
-            self.struck[name] += 1
+        self._strike()
         calm_until = time.monotonic() + self.luck.uniform(*CALM_S)
         enough = self._units_done() + UNITS_A_FAULT
         while not is_over():
@@ -106,6 +104,15 @@ class Storm:
             if time.monotonic() >= calm_until and self._units_done() >= enough:
                 return
             time.sleep(LOOK_EVERY_S)
+
+    def _strike(self) -> None:
+        """The first fault of the pack that finds something; the others stay in it."""
+        self._pack = self._pack or self._shuffled()
+        for name in self._pack:
+            if self.faults[name][1]():
+                self.struck[name] += 1
+                self._pack.remove(name)
+                return
 
     def _units_done(self) -> int:
         (row,) = self.plant.rows("SELECT count(*) AS done FROM units WHERE state = 'done'")
@@ -125,7 +132,8 @@ class Storm:
             self.api.kill()
 
     def _shuffled(self) -> list[str]:
-        pack = [name for name, (times, _) in self.faults.items() for _ in range(times)]
+        often = {name: 1 if self.short else times for name, (times, _) in self.faults.items()}
+        pack = [name for name, times in often.items() for _ in range(times)]
         self.luck.shuffle(pack)
         return pack
 
@@ -157,11 +165,19 @@ class Storm:
         return [worker for worker in self.plant.crew.workers if worker not in self._asleep]
 
     def _kill_child(self) -> bool:
+        awake = [worker.process.pid for worker in self._awake()]
+        held = [owner for owner in self._owners() if int(owner.split("/")[1]) in awake]
+        if held:
+            kill(int(self.luck.choice(held).rpartition("/")[2]))
+        return bool(held)
+
+    def _owners(self) -> list[str]:
+        """Who holds units: `host/parent/child`."""
         query = "SELECT owner FROM units WHERE state = 'leased' ORDER BY id"
-        owners = [row.owner for row in self.plant.rows(query)]
-        if owners:
-            kill(int(self.luck.choice(owners).rpartition("/")[2]))
-        return bool(owners)
+        return [row.owner for row in self.plant.rows(query)]
+
+    def _holds(self, worker: Program) -> bool:
+        return any(owner.split("/")[1] == str(worker.process.pid) for owner in self._owners())
 
     def _kill_worker(self) -> bool:
         awake = self._awake()
@@ -179,16 +195,12 @@ class Storm:
         return self._for_a_while(self._past_lease_s, lambda: worker.signal(signal.SIGKILL))
 
     def _freeze_worker(self) -> bool:
-        """It sleeps until others have taken its units, whatever it did when it fell asleep."""
-        awake = self._awake()
-        if len(awake) < 2:
+        """One that works; it sleeps until others have its units, whatever it was about to do."""
+        working = [worker for worker in self._awake() if self._holds(worker)]
+        if not working or len(self._asleep) > 1:
             return False
-        worker = self.luck.choice(awake)
+        worker = self.luck.choice(working)
         return self._freeze(worker, lambda: not self._holds(worker))
-
-    def _holds(self, worker: Program) -> bool:
-        query = "SELECT 1 FROM units WHERE state = 'leased' AND owner LIKE :own"
-        return bool(self.plant.rows(query, own=f"%/{worker.process.pid}/%"))
 
     def _freeze(self, program: Program, may_wake: Callable[[], bool] = lambda: True) -> bool:
         def wake() -> None:
