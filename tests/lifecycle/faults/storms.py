@@ -24,6 +24,7 @@ LANES = f"{ALL_LANES},{Lane.DELIVERY}"
 CALM_S = (0.3, 1.2)
 LOOK_EVERY_S = 0.1
 UNITS_A_FAULT = 3
+UNITS_A_FAULT_SHORT = 2
 DISK_FULL_S = 2.0
 API_AWAY_S = 1.0
 SENDER_S = 15.0
@@ -96,7 +97,8 @@ class Storm:
         """
         self._strike()
         calm_until = time.monotonic() + self.luck.uniform(*CALM_S)
-        enough = self._units_done() + UNITS_A_FAULT
+        few = UNITS_A_FAULT_SHORT if self.short else UNITS_A_FAULT
+        enough = self._units_done() + few
         while not is_over():
             self._end_spells()
             self._staff()
