@@ -1,13 +1,14 @@
-"""Worker programs in processes of their own, to be killed, frozen and woken."""
+"""The service's programs in processes of their own, to be killed, frozen and woken."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,25 +28,35 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    services, lease = settings.services, settings.lease
+    services, http, limits, lease = (
+        settings.services,
+        settings.http,
+        settings.limits,
+        settings.lease,
+    )
     own = {
         "VISIONSEG_DATABASE_URL": services.database_url,
         "VISIONSEG_REDIS_URL": services.redis_url,
         "VISIONSEG_BROKER_URL": services.broker_url,
         "VISIONSEG_HOME": str(settings.storage.home),
+        "VISIONSEG_PORT": str(http.port),
+        "VISIONSEG_KEY_PEPPER": http.key_pepper.get_secret_value(),
+        "VISIONSEG_ALLOWED_HOSTS": json.dumps(sorted(limits.allowed_hosts)),
+        "EMBEDDED_FALLBACK": str(settings.models.embedded_fallback),
     }
+    if limits.ca_file is not None:
+        own["VISIONSEG_CA_FILE"] = str(limits.ca_file)
     times = {f"VISIONSEG_{name.upper()}": str(value) for name, value in lease.model_dump().items()}
     return {**os.environ, **own, **times}
 
 
-class Worker:
-    """One worker program and its pool processes: a process group."""
+class Program:
+    """One program of the service and its children: a process group."""
 
-    def __init__(self, settings: Settings, log: Path, processes: int, lanes: str) -> None:
-        module = (sys.executable, "-m", "tests.fakes.worker")
+    def __init__(self, settings: Settings, log: Path, module: str, options: Sequence[str]) -> None:
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                (*module, "--lanes", lanes, "--processes", str(processes)),
+                (sys.executable, "-m", module, *options),
                 env=_environment(settings),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -79,13 +90,22 @@ class Worker:
         self.process.wait()
 
 
+class Worker(Program):
+    """One worker program and its pool processes."""
+
+    def __init__(self, settings: Settings, log: Path, processes: int, lanes: str) -> None:
+        options = ("--lanes", lanes, "--processes", str(processes))
+        super().__init__(settings, log, "tests.fakes.worker", options)
+
+
 class Crew:
-    """The workers of an installation; `close` leaves none behind."""
+    """The workers of an installation, and its API; `close` leaves none behind."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings = settings
         self._log = folder / "workers.log"
         self.workers: list[Worker] = []
+        self._apis: list[Program] = []
 
     def start(self, processes: int = 1, lanes: str = ALL_LANES) -> Worker:
         """One more worker."""
@@ -98,11 +118,17 @@ class Crew:
         self.workers = [worker for worker in self.workers if worker.runs]
         return self.workers[0] if self.workers else self.start(processes=2)
 
+    def start_api(self) -> Program:
+        """The API, on the port of the settings."""
+        api = Program(self._settings, self._log.with_name("api.log"), "tests.fakes.api", ())
+        self._apis.append(api)
+        return api
+
     def log(self) -> str:
         """What the workers printed."""
         return self._log.read_text(encoding="utf-8")
 
     def close(self) -> None:
         """Kills them all."""
-        for worker in self.workers:
-            worker.kill()
+        for program in (*self.workers, *self._apis):
+            program.kill()

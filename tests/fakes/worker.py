@@ -1,11 +1,12 @@
 """`python -m tests.fakes.worker`: the real worker program, on the quick segmenter.
 
-The engine is replaced when this module is imported, and pool processes import it as their parent's
-main module; so it reaches them too.
+The engine and the disk are replaced when this module is imported, and pool processes import it as
+their parent's main module; so it reaches them too.
 """
 
 from __future__ import annotations
 
+from tests.fakes import disks
 from visionseg.contract.models import LITE
 from workers.__main__ import main
 from workers.segmenters import registry
@@ -13,6 +14,7 @@ from workers.segmenters.registry import Engine
 
 assert isinstance(registry.ENGINES, dict)
 registry.ENGINES[LITE] = Engine("tests.fakes.loading", chunk_frames=8, batch_frames=2)
+disks.install()
 
 if __name__ == "__main__":
     main()

@@ -121,6 +121,20 @@ def test_a_priority_counts_within_its_key_only(
     assert order.index(high) < order.index(low)
 
 
+def test_a_unit_tried_again_waits_for_those_before_it_and_not_for_those_after(
+    installation: Installation, client: Client
+) -> None:
+    first, second = client.image(), client.image()
+    held = _claim(installation)
+    assert held is not None
+    assert finish.give_back(installation, held)
+    late = client.image()
+    order = []
+    while (held := _claim(installation)) is not None:
+        order.append(held.prediction_id)
+    assert order == [second, first, late]
+
+
 def test_a_key_with_many_jobs_and_a_cap_delays_nobody(
     installation: Installation, make_client: MakeClient
 ) -> None:

@@ -76,11 +76,17 @@ class LocalStore:
                 folder.rmdir()
 
     def keys_older_than(self, moment: float) -> Iterator[str]:
-        """The keys of files last written before a moment (seconds since 1970)."""
-        for path in self._root.glob("*/*/*/*"):
-            with suppress(FileNotFoundError):
-                if path.is_file() and path.stat().st_mtime < moment:
-                    yield str(path.relative_to(self._root))
+        """The keys of files last written before a moment (seconds since 1970).
+
+        Files and folders may come and go meanwhile.
+        """
+        for folder, folders, names in os.walk(self._root):
+            if self._scratch.name in folders:
+                folders.remove(self._scratch.name)
+            for path in (Path(folder, name) for name in names):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < moment:
+                        yield str(path.relative_to(self._root))
 
     def clear_scratch(self, moment: float) -> None:
         """Removes the private folders in which nothing was written since a moment.

@@ -13,6 +13,8 @@ from visionseg.queue.lanes import Lane
 
 log = structlog.get_logger(__name__)
 BACKLOG = 1000
+MOST_WAITING = 200
+"""Of one lane in the broker: a look finds all there is, so more would only fill its memory."""
 
 
 class Hints:
@@ -25,7 +27,11 @@ class Hints:
         self._starting = threading.Lock()
 
     def wake(self, lane: Lane, times: int = 1) -> None:
-        """Hints at a lane; returns at once. Hints beyond a thousand unsent ones are dropped."""
+        """Hints at a lane; returns at once.
+
+        Hints beyond a thousand unsent ones are dropped, and those at a lane in whose queue two
+        hundred wait already.
+        """
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send, name="hints", daemon=True)
@@ -44,6 +50,13 @@ class Hints:
     def _send(self) -> None:
         while (lane := self._waiting.get()) is not None:
             try:
-                self._app.send_task(LOOK, queue=lane.value, retry=False, ignore_result=True)
+                self._publish(lane)
             except Exception as error:  # noqa: BLE001 - kombu raises many kinds; the sweeper hints again
                 log.warning("hint_not_sent", lane=lane, error=str(error))
+
+    def _publish(self, lane: Lane) -> None:
+        with self._app.producer_or_acquire() as producer:
+            waiting = producer.channel.queue_declare(queue=lane.value).message_count
+            if waiting < MOST_WAITING:
+                how = {"producer": producer, "retry": False, "ignore_result": True}
+                self._app.send_task(LOOK, queue=lane.value, **how)

@@ -27,6 +27,7 @@ def _refreshing() -> Insert:
             p.engine,
             p.priority,
             p.created_at,
+            p.created_at.label("last_served_at"),
             p.status == Status.PROCESSING,
             ready,
             ready_at,
@@ -35,8 +36,9 @@ def _refreshing() -> Insert:
         .where(p.id == bindparam("prediction_id"))
         .group_by(p.id, units.c.lane)
     )
-    names = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at", "begun")
-    statement = upsert(turns).from_select([*names, "ready", "ready_at"], counted)
+    job = ("prediction_id", "lane", "key_id", "engine", "priority", "created_at")
+    names = (*job, "last_served_at", "begun", "ready", "ready_at")
+    statement = upsert(turns).from_select(names, counted)
     return statement.on_conflict_do_update(
         index_elements=["prediction_id", "lane"],
         set_={
@@ -58,7 +60,8 @@ _REFRESH = _refreshing()
 def refresh(connection: Connection, prediction_id: PredictionId) -> None:
     """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
 
-    The caller holds the prediction's lock.
+    A job that was never served counts as served when it was made, or newcomers without end would
+    go before one that is tried again. The caller holds the prediction's lock.
     """
     connection.execute(_REFRESH, {"prediction_id": prediction_id})
 

@@ -20,7 +20,7 @@ from tests.lifecycle.conftest import Client
 from visionseg.access import keys
 from visionseg.access.keys import authenticate
 from visionseg.access.scopes import Scope
-from visionseg.config import Http, Lease, Models, Services, Settings, Storage
+from visionseg.config import Http, Lease, Limits, Models, Services, Settings, Storage
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.reply import Prediction
 from visionseg.contract.status import FINAL, Status
@@ -101,7 +101,9 @@ def _own_database(servers: Servers) -> Iterator[str]:
 
 
 @contextmanager
-def planted(servers: Servers, folder: Path, lease: Lease) -> Iterator[Plant]:
+def planted(
+    servers: Servers, folder: Path, lease: Lease, limits: Limits | None = None, port: int = 0
+) -> Iterator[Plant]:
     """A plant without workers; afterwards none of its processes is left."""
     with ExitStack() as stack:
         services = Services(
@@ -112,7 +114,8 @@ def planted(servers: Servers, folder: Path, lease: Lease) -> Iterator[Plant]:
         settings = Settings(
             services=services,
             storage=Storage(home=folder / "home"),
-            http=Http(key_pepper=PEPPER),
+            http=Http(key_pepper=PEPPER, port=port),
+            limits=limits or Limits(),
             models=Models(embedded_fallback=True),
             lease=lease,
         )
