@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 
 import structlog
 from celery import Celery
@@ -15,6 +16,8 @@ log = structlog.get_logger(__name__)
 BACKLOG = 1000
 MOST_WAITING = 200
 """Of one lane in the broker: a look finds all there is, so more would only fill its memory."""
+UNASKED = 20
+"""So many are sent before the broker is asked again how many wait."""
 
 
 class Hints:
@@ -25,6 +28,7 @@ class Hints:
         self._waiting: queue.SimpleQueue[Lane | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._room: Counter[Lane] = Counter()
 
     def wake(self, lane: Lane, times: int = 1) -> None:
         """Hints at a lane; returns at once.
@@ -56,7 +60,10 @@ class Hints:
 
     def _publish(self, lane: Lane) -> None:
         with self._app.producer_or_acquire() as producer:
-            waiting = producer.channel.queue_declare(queue=lane.value).message_count
-            if waiting < MOST_WAITING:
+            if not self._room[lane]:
+                waiting = producer.channel.queue_declare(queue=lane.value).message_count
+                self._room[lane] = min(UNASKED, max(0, MOST_WAITING - waiting))
+            if self._room[lane]:
+                self._room[lane] -= 1
                 how = {"producer": producer, "retry": False, "ignore_result": True}
                 self._app.send_task(LOOK, queue=lane.value, **how)
