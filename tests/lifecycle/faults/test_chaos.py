@@ -47,7 +47,7 @@ PATIENT = HASTY.model_copy(
 
 SEED_VARIABLE = "VISIONSEG_CHAOS_SEED"
 JOBS_VARIABLE = "VISIONSEG_CHAOS_JOBS"
-SHORT_JOBS = 16
+SHORT_JOBS = 14
 LONG_JOBS = 300
 REAL_ONE_IN = 10
 """One job in so many is for the embedded model."""
@@ -140,16 +140,17 @@ def _rage(field: Field, jobs: Sequence[Future[Reply]], tell: Tell) -> None:
 
 def _finished(field: Field, orders: Sequence[Order], tell: Tell | None = None) -> list[Reply]:
     """The final records of some orders; with `tell`, out of a storm."""
-    clients = field.clients
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        jobs = [pool.submit(clients.finished, order) for order in orders]
-        try:
-            if tell is not None:
-                _rage(field, jobs, tell)
-            return [job.result() for job in jobs]
-        except BaseException:
-            clients.closing.set()
-            raise
+    pool = ThreadPoolExecutor(CLIENTS)
+    jobs = [pool.submit(field.clients.finished, order) for order in orders]
+    try:
+        if tell is not None:
+            _rage(field, jobs, tell)
+        return [job.result() for job in jobs]
+    except BaseException:
+        field.clients.closing.set()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a hold ends with the API only
 
 
 def _settle(field: Field) -> None:
