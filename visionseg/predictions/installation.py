@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
 from visionseg.artifacts.store import LocalStore
 from visionseg.config import Settings
 from visionseg.delivery.notices import Notices
+from visionseg.predictions.forecast import Forecasts
 from visionseg.queue.app import make_app
 from visionseg.queue.hints import Hints
 from visionseg.records.engine import connect
@@ -16,13 +17,14 @@ from visionseg.records.engine import connect
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Database, file store, hints to workers, notices to waiters, settings."""
+    """Database, file store, hints to workers, notices to waiters, settings, what to expect."""
 
     database: Engine
     store: LocalStore
     hints: Hints
     notices: Notices
     settings: Settings
+    forecasts: Forecasts = field(default_factory=Forecasts)
 
     def close(self) -> None:
         """Lets go of every connection."""

@@ -12,6 +12,7 @@ from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import PredictionId, new_prediction_id
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
 from visionseg.predictions import engines
+from visionseg.predictions.dry_run import told
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
@@ -43,7 +44,9 @@ def submit(
     choice = engines.choose(submission, installation.settings.models)
     if submission.webhook is not None:
         refuse_bad_url(submission.webhook, installation.settings.limits, "/webhook")
-    refuse_if_full(installation, caller)
+    refusal = too_many(installation, caller, dry_runs=submission.dry_run)
+    if refusal is not None:
+        raise refusal
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
@@ -62,10 +65,12 @@ def submit(
         deadline_s=submission.deadline_s,
         stage="queued",
         warnings=choice.warnings,
-        frames_total=1 if kind is Kind.IMAGE else None,
+        frames_total=1 if kind is Kind.IMAGE and not submission.dry_run else None,
         base_url=base_url,
         webhook=submission.webhook,
         webhook_events=submission.webhook_events_filter,
+        dry_run=submission.dry_run,
+        plan=_begun_plan(installation, caller) if submission.dry_run else None,
     )
     try:
         first = _write(installation, new, source, also)
@@ -77,24 +82,31 @@ def submit(
     return prediction_id
 
 
-def refuse_if_full(installation: Installation, caller: Caller) -> None:
-    """Raises `Refusal` when too many predictions are open: queue_full over all keys,
-    rate_limited for this one.
+def too_many(installation: Installation, caller: Caller, *, dry_runs: bool) -> Refusal | None:
+    """The refusal, if too many predictions are open: queue_full over all keys, rate_limited for
+    this one. Dry runs are counted apart, under the same bounds.
     """
     limits = installation.settings.limits
     with installation.database.connect() as connection:
-        everyone = predictions.count_open(connection)
-        own = predictions.count_open(connection, caller.key_id)
+        everyone = predictions.count_open(connection, dry_runs=dry_runs)
+        own = predictions.count_open(connection, caller.key_id, dry_runs=dry_runs)
         own_limit = keys.open_limit(connection, caller.key_id) or limits.open_per_key
     if everyone >= limits.queued_predictions:
-        raise Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
+        return Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
     if own >= own_limit:
-        raise Refusal(
+        return Refusal(
             ErrorCode.RATE_LIMITED,
             f"This API key has {own} predictions that are not final; it may have {own_limit}.",
             detail_zh=f"该 API 密钥有 {own} 个未完成的任务；上限为 {own_limit} 个。",
             headers={"Retry-After": "30"},
         )
+    return None
+
+
+def _begun_plan(installation: Installation, caller: Caller) -> dict[str, Any]:
+    """What the caps would say to the same submission without `dry_run`."""
+    refusal = too_many(installation, caller, dry_runs=False)
+    return {"refusal": None if refusal is None else told(refusal)}
 
 
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
@@ -105,7 +117,7 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
 
 
 def _write(installation: Installation, new: NewPrediction, source: Source, also: Also) -> UnitKind:
-    planned = first_units(Kind(new.kind), fetch="url" in source.spec)
+    planned = first_units(Kind(new.kind), fetch="url" in source.spec, dry_run=new.dry_run)
     with installation.database.begin() as connection:
         predictions.add(connection, new)
         if source.stored is not None:
@@ -116,10 +128,13 @@ def _write(installation: Installation, new: NewPrediction, source: Source, also:
     return UnitKind(planned[0].kind)
 
 
-def first_units(kind: Kind, *, fetch: bool) -> list[NewUnit]:
-    """The units a prediction begins with: fetch where there is a URL, then image or ingest."""
+def first_units(kind: Kind, *, fetch: bool, dry_run: bool) -> list[NewUnit]:
+    """The units a prediction begins with: fetch where there is a URL, then image or ingest; for a
+    dry run, plan.
+    """
+    real = UnitKind.IMAGE if kind is Kind.IMAGE else UnitKind.INGEST
     kinds = [UnitKind.FETCH] if fetch else []
-    kinds.append(UnitKind.IMAGE if kind is Kind.IMAGE else UnitKind.INGEST)
+    kinds.append(UnitKind.PLAN if dry_run else real)
     return [
         NewUnit(seq, unit, LANE_OF[unit], after=[seq - 1] if seq else [])
         for seq, unit in enumerate(kinds)
