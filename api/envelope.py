@@ -113,7 +113,7 @@ class _Sender:
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})
         left = await self._request.is_disconnected()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        self.sent_whole = not left and self.status in (200, 201, 202, 206)
+        self.sent_whole = not left and self.status in (200, 202, 206)
 
 
 def _request_id(scope: Scope) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from bench.queueing import multiply
+from tests.fakes.segmenters import BrightSegmenter
 from tests.lifecycle.conftest import Client, MakeClient
 from visionseg.contract.ids import PredictionId, new_worker_id
 from visionseg.contract.models import LITE
@@ -23,6 +25,7 @@ from visionseg.records.speeds import Speed
 from visionseg.records.turns import MOST_COUNTED
 from workers.app import Parent
 from workers.bench import Bench
+from workers.segmenters.base import Session, SessionOptions, ShouldStop, VideoPrompts
 
 BACKLOG = 20_000
 
@@ -58,6 +61,34 @@ def test_units_that_end_are_measured_by_unit_and_by_frame(
     assert {kind: found[kind].frame_s for kind in frames} == pytest.approx(expected)
     assert found["ingest"].frame_s is None
     assert all(speed.unit_s > 0 for speed in found.values())
+
+
+class Interrupted(BrightSegmenter):
+    """Someone submits a picture as it begins a video; a picture takes a second."""
+
+    def __init__(self, submit: Callable[[], object]) -> None:
+        self._submit = submit
+
+    def open_session(
+        self, prompts: VideoPrompts, options: SessionOptions, state: bytes | None = None
+    ) -> Session:
+        self._submit()
+        return super().open_session(prompts, options, state)
+
+    def before_each(self, should_stop: ShouldStop) -> None:
+        time.sleep(1)
+
+
+def test_pictures_that_a_video_lets_go_first_are_not_its_own_time(
+    installation: Installation, client: Client, make_bench: Callable[..., Bench], clip_uri: str
+) -> None:
+    client.video(video=clip_uri)
+    make_bench(Interrupted(client.image)).take_a_turn()
+    with installation.database.connect() as connection:
+        query = text("SELECT kind, seconds FROM units WHERE kind IN ('chunk', 'image')")
+        took: dict[str, float] = dict(connection.execute(query).tuples().all())
+    assert took["chunk"] > took["image"] > 1
+    assert took["chunk"] - _measured(installation)["chunk"].unit_s > 1
 
 
 def test_a_speed_is_a_mean_that_takes_one_measurement_a_second(

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
+from api.routes import outputs
 from tests.serving import (
     AT_ONCE,
     IMAGE_BODY,
@@ -27,6 +28,7 @@ from tests.serving import (
 from visionseg.access import keys
 from visionseg.access.keys import Bounds
 from visionseg.artifacts.names import PUBLIC_PATH
+from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sweep import delete_expired_files
 from visionseg.records import predictions
@@ -36,12 +38,12 @@ LARGE = bytes(range(256)) * (24 * MIB // 256)
 """More than the sockets of a connection hold, so that a reader that stops holds the sender up."""
 SMALL = bytes(300_000)
 """Too large for a data URI."""
-SILENCE_S = 0.2
 
 
-@pytest.fixture
-def server(installation: Installation) -> Iterator[Running]:
-    with running(with_http(installation, heartbeat_after_s=SILENCE_S)) as started:
+@pytest.fixture(params=[30.0])
+def server(installation: Installation, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A server that keeps a hold silent for so long, in seconds."""
+    with running(with_http(installation, heartbeat_after_s=request.param)) as started:
         yield started
 
 
@@ -144,6 +146,20 @@ def test_a_slow_reader_gets_all_of_a_file_that_is_deleted_meanwhile(
     assert got == LARGE
 
 
+def test_a_file_that_went_between_the_look_and_the_opening_is_gone(
+    http: httpx2.Client, installation: Installation
+) -> None:
+    url = _result(http, installation, SMALL)
+    with installation.database.connect() as connection:
+        row = connection.execute(text("SELECT * FROM files WHERE role = 'artifact'")).one()
+    http.get(url)
+    wait_until(lambda: _is_gone(http, url))
+    delete_expired_files(installation)
+    with pytest.raises(Refusal) as refused:
+        outputs._open(installation, row, 0)
+    assert refused.value.code is ErrorCode.GONE
+
+
 def test_a_record_that_holds_the_output_is_its_download(
     http: httpx2.Client, installation: Installation
 ) -> None:
@@ -158,6 +174,7 @@ def test_a_record_that_holds_the_output_is_its_download(
     assert http.get(record["urls"]["get"]).json()["output"] == artifact["url"]
 
 
+@pytest.mark.parametrize("server", [0.2], indirect=True)
 def test_a_held_answer_with_spaces_is_a_download_too(
     http: httpx2.Client, installation: Installation, server: Running
 ) -> None:
@@ -173,6 +190,7 @@ def _address(server: Running, made: str) -> str:
     return f"{server.url}{PUBLIC_PATH}{made}_mask_000.png"
 
 
+@pytest.mark.parametrize("server", [0.2, 30.0], indirect=True)
 def test_a_client_that_left_its_hold_loses_nothing(
     http: httpx2.Client, installation: Installation, server: Running, secret: str
 ) -> None:

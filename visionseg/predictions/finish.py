@@ -42,7 +42,10 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a unit of work leaves behind; all of it becomes visible together, or none of it."""
+    """What a unit of work leaves behind; all of it becomes visible together, or none of it.
+
+    `away_s` seconds of its time went to other units, which it let go first.
+    """
 
     result: Mapping[str, Any] = field(default_factory=dict)
     frames_done: int = 0
@@ -52,6 +55,7 @@ class Outcome:
     warnings: Sequence[str] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     success: Success | None = None
+    away_s: float = 0.0
 
 
 def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool:
@@ -75,7 +79,8 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         if outcome.success is not None:
             _succeed(connection, installation, claim, outcome.success, row.metrics)
         turns.refresh(connection, claim.prediction_id)
-        speeds.measure(connection, row.engine, claim.kind, took_s, outcome.frames_done)
+        own_s = took_s - outcome.away_s
+        speeds.measure(connection, row.engine, claim.kind, own_s, outcome.frames_done)
         shares.charge(connection, row.key_id, claim.unit_id)
     wake_ready(installation, claim)
     announce(installation, row)

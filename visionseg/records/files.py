@@ -171,8 +171,8 @@ def sent_part(connection: Connection, file_id: FileId, first: int, end: int) -> 
     sent = func.coalesce(c.sent, text("'{}'::int8multirange")).op("+")(part)
     whole = sent.op("@>", is_comparison=True)(func.int8range(0, c.size_bytes))
     values = {"sent": sent, "expires_at": case((whole, NOW), else_=c.expires_at)}
-    kept = (c.id == file_id, c.once, c.expires_at > NOW)
-    connection.execute(update(files).where(*kept).values(**values))
+    kept = update(files).where(c.id == file_id, c.expires_at > NOW)
+    connection.execute(kept.values(**values))
 
 
 def expired(connection: Connection, limit: int) -> list[Row[Any]]:
