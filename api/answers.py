@@ -6,13 +6,17 @@ import hashlib
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.envelope import when_sent
+from api.service import service_of
 from visionseg.contract.reply import Prediction
 from visionseg.contract.status import FINAL
+from visionseg.predictions.stored import WHOLE, sent
 
 SOONEST_S, LATEST_S = 1, 30
 MOVING = {"progress": {"fps", "eta_s"}, "queue": {"eta_s"}}
@@ -31,9 +35,13 @@ def as_json(reply: BaseModel, status: int = 200) -> Response:
 
 
 def record(
-    prediction: Prediction, status: int = 200, headers: Mapping[str, str] | None = None
+    request: Request,
+    prediction: Prediction,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An answer with the record, and with `Retry-After` while the prediction is open."""
+    spend(request, prediction)
     every = {"Cache-Control": "private, no-cache", "ETag": etag(prediction), **(headers or {})}
     if prediction.status not in FINAL:
         every["Retry-After"] = str(retry_after_s(prediction, datetime.now(UTC)))
@@ -42,11 +50,18 @@ def record(
 
 def record_if_changed(request: Request, prediction: Prediction) -> Response:
     """`record`, or 304 where the client has it already."""
-    response = record(prediction)
+    response = record(request, prediction)
     if not is_known(request, response.headers["etag"]):
         return response
     kept = {name: value for name, value in response.headers.items() if name in KEPT_IN_304}
     return Response(status_code=304, headers=kept)
+
+
+def spend(request: Request, prediction: Prediction) -> None:
+    """Lets the file of zero retention go that the record holds, once the record was sent."""
+    if prediction.inlined is not None:
+        installation = service_of(request).installation
+        when_sent(request.scope, partial(sent, installation, prediction.inlined, *WHOLE))
 
 
 KEPT_IN_304 = ("cache-control", "content-disposition", "etag", "retry-after")
@@ -66,7 +81,11 @@ def is_known(request: Request, current: str) -> bool:
 
 
 def retry_after_s(prediction: Prediction, now: datetime) -> int:
-    """Whole seconds, 1 to 30: half of what is left, or a quarter of the age if that is unknown."""
+    """Whole seconds, 1 to 30: half of what is left of the work, or of the wait for it; a quarter of
+    the age if that is unknown.
+    """
     left_s = prediction.progress.eta_s
+    if left_s is None:
+        left_s = prediction.queue.eta_s
     guess = (now - prediction.created_at).total_seconds() / 4 if left_s is None else left_s / 2
     return min(LATEST_S, max(SOONEST_S, math.ceil(guess)))

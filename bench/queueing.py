@@ -275,7 +275,8 @@ def _print_rates(client: Client, submit_bare: Callable[[], int]) -> None:
 
 def _print_claims(installation: Installation) -> None:
     with installation.database.connect() as connection:
-        ready = turns.backlog(connection)[Lane.IMAGES]
+        turns.count_backlog(connection)
+        ready = turns.ready_units(connection)[Lane.IMAGES]
     _row(f"claim, {ready} units ready", claims_s(installation))
 
 

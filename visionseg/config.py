@@ -30,7 +30,9 @@ class Storage(_Section):
     """Where files live and for how long."""
 
     home: Path = Field(default=Path(".visionseg"), description="The folder that holds all data")
-    outputs_keep_s: float = 7 * 86400
+    outputs_keep_s: float = Field(
+        default=7 * 86400, ge=0, description="0: until downloaded, at most an hour"
+    )
     inline_bytes: int = Field(default=256 * 1024, description="Outputs up to this are data URIs")
 
     @property

@@ -40,9 +40,12 @@ OWNERS_AT_ONCE = 100
 class Parent:
     """The threads of a worker's parent process, from before its children start to its end."""
 
-    def __init__(self, installation: Installation, lanes: Sequence[Lane]) -> None:
+    def __init__(
+        self, installation: Installation, lanes: Sequence[Lane], processes: int = 1
+    ) -> None:
         self._installation = installation
         self._lanes = lanes
+        self._processes = processes
         self._host = this_host()
         self.id: WorkerId = new_worker_id()
         self.pulses = Pulses()
@@ -71,6 +74,7 @@ class Parent:
                 lanes=[lane.value for lane in self._lanes],
                 engines=list(ENGINES),
                 version=installed_version(),
+                processes=self._processes,
             )
 
     def reap(self) -> None:
@@ -113,7 +117,7 @@ def run_worker(settings: Settings, lanes: Sequence[Lane], processes: int) -> int
     SIGTERM gives unfinished units back; they count as no attempt. Returns the exit status.
     """
     set_up_logs()
-    parent = Parent(assemble(settings, "visionseg worker parent"), lanes)
+    parent = Parent(assemble(settings, "visionseg worker parent"), lanes, processes)
     os.environ[LANES_VARIABLE] = ",".join(lanes)
     os.environ[WORKER_VARIABLE] = parent.id
     os.environ[PULSES_VARIABLE] = str(parent.pulses.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import structlog
@@ -18,7 +18,7 @@ from visionseg.records import predictions
 from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
 from workers.duty import Watch, perform
-from workers.jobs import assemble, chunk, fetch, image, ingest, render
+from workers.jobs import assemble, chunk, fetch, image, ingest, plan, render
 from workers.jobs.work import Warm, Work
 from workers.segmenters.base import Segmenter, Stopped
 
@@ -31,6 +31,7 @@ JOBS: Mapping[UnitKind, ModuleType] = {
     UnitKind.CHUNK: chunk,
     UnitKind.RENDER: render,
     UnitKind.ASSEMBLE: assemble,
+    UnitKind.PLAN: plan,
 }
 
 
@@ -45,6 +46,7 @@ class Bench:
     draining: Callable[[], bool]
     warm: Warm = field(default_factory=Warm)
     _gave_way_at: float = 0.0
+    _away_s: float = 0.0
 
     def take_a_turn(self) -> None:
         """Claims and performs units for about `turn_s`, or until there are none for this worker.
@@ -76,10 +78,12 @@ class Bench:
             return
         if time.monotonic() - self._gave_way_at <= GIVE_WAY_EVERY_S:
             return
+        began = time.monotonic()
         with suppress(*DATABASE_AWAY):  # the video goes on; its own watch tells if it is lost
             while (claimed := self._claim([Lane.IMAGES])) is not None:
                 self._perform(claimed, _keep_going)
         self._gave_way_at = time.monotonic()
+        self._away_s += self._gave_way_at - began
 
     def _perform(self, claimed: Claim, give_way: Callable[[], None]) -> None:
         def job(watch: Watch) -> tuple[Outcome, Callable[[], None]]:
@@ -96,6 +100,7 @@ class Bench:
             raise Stopped
         if claimed.seq == 0 and prediction.webhook is not None:
             self.installation.hints.wake(Lane.DELIVERY)  # the claim may have written its start
+        away_before_s = self._away_s
         with self.installation.store.scratch() as scratch:
             work = Work(
                 installation=self.installation,
@@ -118,7 +123,7 @@ class Bench:
             for step in work.on_commit:
                 step()
 
-        return outcome, committed
+        return replace(outcome, away_s=self._away_s - away_before_s), committed
 
 
 def _keep_going() -> None:

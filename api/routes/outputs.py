@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request
@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from api.answers import is_known
 from api.downloads import Download
+from api.envelope import when_sent
 from api.guards import SegmentCaller
 from api.ranges import asked_range
 from api.service import service_of
 from visionseg.artifacts.names import PUBLIC_PATH
-from visionseg.contract.errors import ErrorCode, Refusal
-from visionseg.contract.ids import OrganisationId
+from visionseg.contract.ids import FileId, OrganisationId
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.stored import present, sent
 from visionseg.records import files
 
 router = APIRouter(tags=["files"])
@@ -37,7 +38,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 @router.get(ADDRESS, response_model=None, responses=ANSWERS)
 @router.head(ADDRESS, response_model=None, include_in_schema=False)
 def download(request: Request, caller: SegmentCaller, filename: str) -> Response:
-    """A file of your organisation: whole, or the one range asked for, with a strong ETag."""
+    """A file of your organisation: whole, or the one range asked for, with a strong ETag.
+
+    With zero retention it goes once it was sent whole.
+    """
     installation = service_of(request).installation
     row = _find(installation, caller.organisation_id, filename)
     headers = _headers(row)
@@ -55,6 +59,8 @@ def download(request: Request, caller: SegmentCaller, filename: str) -> Response
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers)
+    if row.once:
+        when_sent(request.scope, partial(sent, installation, FileId(row.id), first, last + 1))
     return Download(file, size_bytes, status, headers)
 
 
@@ -63,11 +69,7 @@ def _find(installation: Installation, organisation_id: OrganisationId, name: str
     if NAME.fullmatch(name):
         with installation.database.connect() as connection:
             row = files.find_public(connection, name, organisation_id)
-    if row is None:
-        raise Refusal(ErrorCode.NOT_FOUND)
-    if row.gone:
-        raise Refusal(ErrorCode.GONE)
-    return row
+    return present(row)
 
 
 def _headers(row: Row[Any]) -> dict[str, str]:
@@ -91,8 +93,7 @@ def _open(installation: Installation, row: Row[Any], first: int) -> BinaryIO:
     try:
         file = installation.store.path(row.store_key).open("rb")
     except FileNotFoundError:
-        if row.expires_at is None or row.expires_at > datetime.now(UTC):
-            raise  # the store has lost it, or is away
-        raise Refusal(ErrorCode.GONE) from None
+        _find(installation, OrganisationId(row.organisation_id), row.name)
+        raise  # the store has lost it, or is away
     file.seek(first)
     return file

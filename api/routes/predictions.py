@@ -60,7 +60,7 @@ def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: st
     view = view_of(request, caller, prediction_id)
     must_fit(request, view.read(inline=False))
     cancel(view.installation, view.prediction_id)
-    return answers.record(view.read())
+    return answers.record(request, view.read())
 
 
 @router.delete(
@@ -72,7 +72,7 @@ def delete_prediction(request: Request, caller: SegmentCaller, prediction_id: st
     view = view_of(request, caller, prediction_id)
     must_fit(request, view.read(inline=False))
     delete(view.installation, view.prediction_id)
-    return answers.record(view.read())
+    return answers.record(request, view.read())
 
 
 @router.get(

@@ -42,7 +42,7 @@ async def _submitted(request: Request, caller: Caller, model: type[AnySubmission
     preference = preferences.parse(request.headers.getlist("prefer"))
     made = await _accepted(request, caller, model)
     view = view_of(request, caller, made.prediction_id)
-    response = await holds.answer(service_of(request), view, preference)
+    response = await holds.answer(request, view, preference)
     if made.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from tests.fakes.segmenters import BrightSegmenter
-from visionseg.access.keys import Caller, authenticate
+from visionseg.access import keys
+from visionseg.access.keys import Bounds, Caller, authenticate
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.inputs import ImageSubmission, VideoSubmission
 from visionseg.contract.models import LITE
@@ -68,9 +69,9 @@ class Client:
         self._installation = installation
         self._caller = caller
 
-    def image(self, **given: Any) -> PredictionId:
+    def image(self, body: dict[str, Any] | None = None, **given: Any) -> PredictionId:
         asked = {"image": png_uri(picture()), **given}
-        submission = ImageSubmission.model_validate({"input": asked})
+        submission = ImageSubmission.model_validate({"input": asked, **(body or {})})
         return submit(self._installation, self._caller, submission, asked, BASE)
 
     def video(self, body: dict[str, Any] | None = None, **given: Any) -> PredictionId:
@@ -98,6 +99,22 @@ def caller(installation: Installation, make_key: Callable[..., str]) -> Caller:
 @pytest.fixture
 def client(installation: Installation, caller: Caller) -> Client:
     return Client(installation, caller)
+
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def make_client(installation: Installation) -> MakeClient:
+    """A client with a key of its own under given bounds."""
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+
+    def make(**bounds: float | None) -> Client:
+        made = keys.create(installation.database, pepper, "k", bounds=Bounds(**bounds))  # type: ignore[arg-type]  # its own fields
+        caller = keys.authenticate(installation.database, pepper, f"Bearer {made.secret}")
+        return Client(installation, caller)
+
+    return make
 
 
 @pytest.fixture

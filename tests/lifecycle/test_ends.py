@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -12,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from tests.fakes.segmenters import BrightSegmenter, BrightSession
-from tests.lifecycle.conftest import Client
+from tests.lifecycle.conftest import Client, MakeClient
 from visionseg.access import keys
-from visionseg.access.keys import Bounds
+from visionseg.access.keys import Bounds, Caller
 from visionseg.artifacts.store import Stored
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import PredictionId
@@ -228,3 +229,38 @@ def test_dead_letters_are_those_whose_workers_died_too_often(
         failed = "UPDATE predictions SET status = 'failed', error_code = 'worker_lost'"
         connection.execute(text(f"{failed} WHERE id = :id"), {"id": made})
     assert [row.id for row in dead_letters(installation)] == [made]
+
+
+def _roles(installation: Installation) -> set[str]:
+    delete_expired_files(installation)
+    query = text("SELECT role FROM files WHERE deleted_at IS NULL")
+    with installation.database.connect() as connection:
+        return set(connection.execute(query).scalars())
+
+
+def test_with_zero_retention_only_the_result_outlives_the_job(
+    installation: Installation, make_client: MakeClient, bench: Bench, clip_uri: str
+) -> None:
+    zero = make_client(keep_s=0)
+    made = zero.video(video=clip_uri)
+    bench.take_a_turn()
+    assert zero.read(made).status is Status.SUCCEEDED
+    assert _roles(installation) == {"artifact"}
+    assert [file.name for file in zero.read(made).artifacts] == ["video.mp4", "index.json"]
+
+
+def test_zero_retention_may_be_everybodys(
+    installation: Installation, caller: Caller, bench: Bench
+) -> None:
+    storage = installation.settings.storage.model_copy(update={"outputs_keep_s": 0})
+    settings = installation.settings.model_copy(update={"storage": storage})
+    zero = dataclasses.replace(installation, settings=settings)
+    bench.installation = zero
+    made = Client(zero, caller).image()
+    bench.take_a_turn()
+    assert _roles(installation) == {"artifact"}
+    record = Client(zero, caller).read(made)
+    expires, ended = record.artifacts[0].expires_at, record.completed_at
+    assert expires is not None
+    assert ended is not None
+    assert (expires - ended).total_seconds() == pytest.approx(3600, abs=60)

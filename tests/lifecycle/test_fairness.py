@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 from sqlalchemy import text
 
-from tests.lifecycle.conftest import Client, picture, png_uri
-from visionseg.access import keys
-from visionseg.access.keys import Bounds
+from tests.lifecycle.conftest import Client, MakeClient, picture, png_uri
 from visionseg.contract.inputs import ImageSubmission
 from visionseg.contract.models import LITE
 from visionseg.predictions import finish
@@ -19,21 +14,6 @@ from visionseg.predictions.installation import Installation
 from visionseg.predictions.submit import submit
 from visionseg.queue.lanes import GPU_LANES
 from visionseg.records.units import Claim
-
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def make_client(installation: Installation) -> MakeClient:
-    """A client with a key of its own under given bounds."""
-    pepper = installation.settings.http.key_pepper.get_secret_value()
-
-    def make(**bounds: float | None) -> Client:
-        made = keys.create(installation.database, pepper, "k", bounds=Bounds(**bounds))  # type: ignore[arg-type]  # its own fields
-        caller = keys.authenticate(installation.database, pepper, f"Bearer {made.secret}")
-        return Client(installation, caller)
-
-    return make
 
 
 def _claim(installation: Installation) -> Claim | None:
@@ -153,7 +133,7 @@ def test_a_key_with_many_jobs_and_a_cap_delays_nobody(
 
 
 def test_a_capped_key_goes_on_with_what_it_has_begun(
-    installation: Installation, client: Client, clip_uri: str, make_client: MakeClient
+    installation: Installation, clip_uri: str, make_client: MakeClient
 ) -> None:
     capped = make_client(max_running=1)
     video = capped.video(video=clip_uri)

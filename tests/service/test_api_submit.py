@@ -68,6 +68,7 @@ def test_a_fresh_record_says_starting_and_echoes_the_input(client: TestClient) -
         "error_code": None,
         "logs": "",
         "metrics": {},
+        "plan": None,
         "warnings": [WARNING],
         "progress": {
             "frames_done": 0,
@@ -110,6 +111,7 @@ def test_a_finished_record_holds_a_small_output_as_a_data_uri(
         "metrics": {"frames": 1},
         "scores": [0.75],
         "boxes": [[1, 2, 3, 4]],
+        "plan": None,
         "warnings": [],
         "progress": {"frames_done": 1, "frames_total": 1, "eta_s": None, "stage": "succeeded"},
         "queue": {"position": None, "eta_s": None},

@@ -43,8 +43,12 @@ def test_the_same_key_and_body_are_the_same_prediction(
 
 def test_the_same_key_with_another_body_is_refused(client: TestClient) -> None:
     _post(client, "a-key")
-    other = _post(client, "a-key", {"input": {**IMAGE_BODY["input"], "threshold": 0.9}})
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    for body in (
+        {"input": {**IMAGE_BODY["input"], "threshold": 0.9}},
+        {**IMAGE_BODY, "dry_run": True},
+    ):
+        other = _post(client, "a-key", body)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
 
 
 def test_keys_of_different_callers_have_nothing_to_do_with_each_other(

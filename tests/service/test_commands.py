@@ -17,6 +17,7 @@ from visionseg.config import Settings
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.delivery.signing import secrets_of
 from visionseg.predictions.installation import Installation
+from visionseg.records import keys
 
 
 @pytest.fixture
@@ -120,3 +121,13 @@ def test_weights_check_names_what_is_missing(
 def test_services_are_kept_as_json_for_other_commands(home: Path) -> None:
     told = json.loads((home / "services.json").read_text(encoding="utf-8"))
     assert told["VISIONSEG_DATABASE_URL"].startswith("postgresql+psycopg://")
+
+
+def test_a_key_of_zero_retention_is_made_by_keeping_for_no_days(
+    home: Path, installation: Installation
+) -> None:
+    secret = _run("keys", "create", "--keep-days", "0").strip()
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    caller = authenticate(installation.database, pepper, f"Bearer {secret}")
+    with installation.database.connect() as connection:
+        assert keys.keep_s(connection, caller.key_id) == 0

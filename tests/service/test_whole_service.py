@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -79,9 +80,13 @@ def _owner_of_the_chunk(service: Background) -> str:
 
 
 def _post(
-    service: Background, route: str, given: Mapping[str, Any], **headers: str
+    service: Background,
+    route: str,
+    given: Mapping[str, Any],
+    more: Mapping[str, Any] = MappingProxyType({}),
+    **headers: str,
 ) -> dict[str, Any]:
-    body = {"provider": "wujie", "model": "facebook/sam3", "input": given}
+    body = {"provider": "wujie", "model": "facebook/sam3", "input": given, **more}
     with _client(service) as client:
         reply = client.post(f"/v1/vision-segment/{route}", json=body, headers=headers)
     assert reply.status_code in {200, 202}, reply.text
@@ -217,6 +222,18 @@ def test_marks_find_what_they_are_on(service: Background) -> None:
     assert x_min < 330 < x_max
     assert y_min < 200 < y_max
     assert (x_max - x_min) * (y_max - y_min) < 600 * 400 / 2
+
+
+def test_a_dry_run_tells_the_work_and_keeps_nothing(
+    service: Background, clip: tuple[str, list[list[Rle]]]
+) -> None:
+    record = _post(service, "video", _ask(clip), {"dry_run": True})
+    assert (record["status"], record["output"], record["artifacts"]) == ("succeeded", None, [])
+    plan = record["plan"]
+    assert (plan["frames"], plan["chunks"], plan["refusal"]) == (FRAMES, 3, None)
+    assert plan["estimated_s"] > 0
+    with _client(service) as client:
+        assert client.get(record["input"]["video"]).status_code == 410
 
 
 def test_outputs_are_for_their_owner_only(service: Background) -> None:

@@ -37,7 +37,11 @@ def keys() -> None:
     show_default=True,
 )
 @click.option("--expires-in-days", type=POSITIVE, help="Default: never.")
-@click.option("--keep-days", type=POSITIVE, help="How long results are kept; default: a setting.")
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0),
+    help="How long results are kept; 0: until they were downloaded; default: a setting.",
+)
 @click.option("--max-open", type=COUNT, help="Predictions open at once; default: a setting.")
 @click.option("--max-running", type=COUNT, help="Predictions worked on at once; default: any.")
 @click.option("--weight", type=POSITIVE, default=1.0, show_default=True, help="Share of workers.")

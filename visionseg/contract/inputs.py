@@ -202,6 +202,10 @@ class Submission(Strict):
         max_length=len(WebhookEvent),
         description="What the webhook is told of",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Only read the input, and tell the plan of the work and its cost",
+    )
 
     def due_within(self, deadline_s: float | None) -> Self:
         """The same submission with the earlier of its own deadline and this one."""

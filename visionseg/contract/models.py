@@ -16,7 +16,8 @@ class ModelCard:
     """One model: the names it is asked by and what it takes.
 
     `closed_vocabulary` means that words outside visionseg.contract.vocabulary are refused;
-    `has_engine` false, that workers of this version cannot load it.
+    `has_engine` false, that workers of this version cannot load it. `image_s` and `frame_s` are
+    the seconds to expect of a picture and of a video's frame before any was measured.
     """
 
     name: str
@@ -28,6 +29,8 @@ class ModelCard:
     video: bool = True
     closed_vocabulary: bool = False
     has_engine: bool = True
+    image_s: float | None = None
+    frame_s: float | None = None
 
 
 MODELS: Mapping[str, ModelCard] = {
@@ -44,6 +47,8 @@ MODELS: Mapping[str, ModelCard] = {
             DEFAULT_PROVIDER,
             "The built-in CPU model: 80 everyday nouns, clicks and boxes (not SAM3)",
             closed_vocabulary=True,
+            image_s=1.0,
+            frame_s=0.1,
         ),
     )
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PrivateAttr
 
+from visionseg.contract.ids import FileId
 from visionseg.contract.inputs import Kind
 from visionseg.contract.status import Status
 
@@ -34,10 +35,37 @@ class Progress(_Reply):
 
 
 class QueueState(_Reply):
-    """How many predictions go first; null once the work has begun."""
+    """How many predictions will probably go first, and the seconds until this one's turn.
+
+    Null once the work has begun. It counts 1,000 of a key's own at most.
+    """
 
     position: int | None
     eta_s: float | None
+
+
+class PlanRefusal(_Reply):
+    """Why the same request would be refused, or its prediction fail, without `dry_run`."""
+
+    code: str
+    detail: str
+
+
+class Plan(_Reply):
+    """What a dry run found: the work that the same request would be, and its wait for a worker.
+
+    Numbers are null where they are not known, and where the input's limits forbid the work.
+    """
+
+    frames: int | None = Field(default=None, description="How many frames would be processed")
+    chunks: int | None = Field(default=None, description="Into how many units they would be cut")
+    estimated_s: float | None = Field(
+        default=None, description="Seconds of work, by the speeds measured here"
+    )
+    queue_s: float | None = Field(
+        default=None, description="Seconds of waiting for the model, if it were submitted now"
+    )
+    refusal: PlanRefusal | None = None
 
 
 class Artifact(_Reply):
@@ -93,6 +121,7 @@ class Prediction(_Reply):
     boxes: list[list[float]] | None = Field(
         default=None, description="Only when include_boxes is set: [x_min, y_min, x_max, y_max]"
     )
+    plan: Plan | None = Field(default=None, description="What a dry run found; null for others")
     warnings: list[str]
     progress: Progress
     queue: QueueState
@@ -103,6 +132,17 @@ class Prediction(_Reply):
     released_at: Moment | None
     deadline: Moment
     urls: Urls
+    _inlined: FileId | None = PrivateAttr(default=None)
+
+    @property
+    def inlined(self) -> FileId | None:
+        """The file of zero retention whose data `output` holds: it goes once this was sent."""
+        return self._inlined
+
+    def inlining(self, file_id: FileId) -> Self:
+        """The same record, which is known to hold that file's data."""
+        self._inlined = file_id
+        return self
 
 
 class PredictionList(_Reply):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
@@ -16,7 +16,7 @@ COUNT_LASTS_S = 0.2
 MARGIN = 200
 """More than the other API processes accept while a count lasts. Nearer to a cap, each submission
 counts anew."""
-MOST_KEYS = 1000
+MOST_COUNTS = 1000
 
 
 @dataclass(slots=True)
@@ -32,6 +32,16 @@ class _Count:
         return fresh and self.open + MARGIN < self.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What is counted together: the predictions of a key, or its dry runs; those of all keys
+    without one.
+    """
+
+    key_id: KeyId | None
+    dry_runs: bool = False
+
+
 class Admission:
     """Keeps the caps on open predictions; far from a cap this costs no query.
 
@@ -40,37 +50,42 @@ class Admission:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[KeyId | None, _Count] = {}
+        self._counts: dict[Queue, _Count] = {}
 
-    def admit(self, database: Engine, limits: Limits, key_id: KeyId) -> None:
-        """Raises `Refusal` when too many are open: queue_full over all keys, rate_limited for
-        this one.
-        """
-        everyone = self._count(database, limits, None)
-        if everyone.open >= everyone.limit:
-            raise Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
-        own = self._count(database, limits, key_id)
-        if own.open >= own.limit:
-            raise Refusal(
+    def admit(self, database: Engine, limits: Limits, own: Queue) -> None:
+        """Counts one more in. Raises the refusal, if there is one."""
+        if (refusal := self.refusal(database, limits, own)) is not None:
+            raise refusal
+        for queue in (own, replace(own, key_id=None)):
+            if queue in self._counts:
+                self._counts[queue].open += 1
+
+    def refusal(self, database: Engine, limits: Limits, own: Queue) -> Refusal | None:
+        """Why one more would be too many: queue_full over all keys, rate_limited for this one."""
+        everyones = self._count(database, limits, replace(own, key_id=None))
+        if everyones.open >= everyones.limit:
+            return Refusal(ErrorCode.QUEUE_FULL, headers={"Retry-After": "60"})
+        count = self._count(database, limits, own)
+        if count.open >= count.limit:
+            return Refusal(
                 ErrorCode.RATE_LIMITED,
-                f"This API key has {own.open} predictions that are not final; "
-                f"it may have {own.limit}.",
-                detail_zh=f"该 API 密钥有 {own.open} 个未完成的任务；上限为 {own.limit} 个。",
+                f"This API key has {count.open} predictions that are not final; "
+                f"it may have {count.limit}.",
+                detail_zh=f"该 API 密钥有 {count.open} 个未完成的任务；上限为 {count.limit} 个。",
                 headers={"Retry-After": "30"},
             )
-        everyone.open += 1
-        own.open += 1
+        return None
 
-    def _count(self, database: Engine, limits: Limits, key_id: KeyId | None) -> _Count:
-        known = self._counts.get(key_id)
+    def _count(self, database: Engine, limits: Limits, queue: Queue) -> _Count:
+        known = self._counts.get(queue)
         if known is not None and known.leaves_room():
             return known
         with database.connect() as connection:
-            found = predictions.count_open(connection, key_id)
+            found = predictions.count_open(connection, queue.key_id, dry_runs=queue.dry_runs)
             limit = limits.queued_predictions
-            if key_id is not None:
-                limit = keys.open_limit(connection, key_id) or limits.open_per_key
-        if len(self._counts) > MOST_KEYS:
+            if queue.key_id is not None:
+                limit = keys.open_limit(connection, queue.key_id) or limits.open_per_key
+        if len(self._counts) > MOST_COUNTS:
             self._counts = {}
-        made = self._counts[key_id] = _Count(found, limit, time.monotonic())
+        made = self._counts[queue] = _Count(found, limit, time.monotonic())
         return made

@@ -41,7 +41,7 @@ def send_again(installation: Installation, prediction_id: PredictionId) -> Predi
         if old.deleted_at is not None or not (kept or "url" in source):
             raise Refusal(ErrorCode.GONE)
         new = _copy(old, source)
-        planned = first_units(Kind(new.kind), fetch=not kept)
+        planned = first_units(Kind(new.kind), fetch=not kept, dry_run=new.dry_run)
         predictions.add(connection, new)
         units.add(connection, new.id, planned)
         turns.refresh(connection, new.id)
@@ -69,4 +69,6 @@ def _copy(old: Record, source: dict[str, str]) -> NewPrediction:
         base_url=old.base_url or "",
         webhook=old.webhook,
         webhook_events=old.webhook_events,
+        dry_run=old.dry_run,
+        plan=old.plan,
     )

@@ -15,7 +15,7 @@ def cancel(installation: Installation, prediction_id: PredictionId) -> bool:
     with installation.database.begin() as connection:
         moved = predictions.move(connection, prediction_id, Status.CANCELED, stage="canceled")
         if moved is not None:
-            close_job(connection, installation, prediction_id, Status.CANCELED)
+            close_job(connection, installation, moved)
     if moved is not None:
-        announce(installation, prediction_id)
+        announce(installation, moved)
     return moved is not None

@@ -15,6 +15,7 @@ CANDIDATES = 8
 STAGES: Mapping[UnitKind, str] = {
     UnitKind.FETCH: "fetching",
     UnitKind.INGEST: "reading",
+    UnitKind.PLAN: "reading",
     UnitKind.IMAGE: "segmenting",
     UnitKind.CHUNK: "segmenting",
     UnitKind.ASSEMBLE: "assembling",

@@ -18,7 +18,7 @@ def delete(installation: Installation, prediction_id: PredictionId) -> None:
     """
     cancel(installation, prediction_id)
     with installation.database.begin() as connection:
-        predictions.lock(connection, prediction_id)
+        row = predictions.lock(connection, prediction_id)
         files.expire_all(connection, prediction_id)
         predictions.annotate(
             connection,
@@ -31,7 +31,9 @@ def delete(installation: Installation, prediction_id: PredictionId) -> None:
             logs="",
             warnings=[],
             metrics={},
+            plan=None,
             output_name=None,
             deleted_at=NOW,
         )
-    announce(installation, prediction_id)
+    if row is not None:
+        announce(installation, row)

@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from visionseg.contract.errors import ERRORS, ErrorCode, Refusal
-from visionseg.contract.ids import PredictionId
+from visionseg.contract.ids import KeyId, PredictionId
 from visionseg.contract.status import FINAL, OPEN, Status
 from visionseg.predictions.announce import announce
+from visionseg.predictions.dry_run import TOLD_IN_PLAN, told
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import files, keys, predictions, shares, turns, units
+from visionseg.records import files, keys, predictions, shares, speeds, turns, units
 from visionseg.records.files import NewFile
+from visionseg.records.predictions import Record
 from visionseg.records.units import Claim, NewUnit
 
 LONGEST_BACK_OFF_S = 60.0
@@ -27,9 +29,12 @@ LONGEST_BACK_OFF_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """What a prediction ends with: the name of the output file, and what stands in its record."""
+    """What a prediction ends with: the name of the output file, and what stands in its record.
 
-    output_name: str
+    A dry run has no output; its plan is one of the outcome's columns.
+    """
+
+    output_name: str | None
     scores: Sequence[float] | None = None
     boxes: Sequence[Sequence[float]] | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +42,10 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a unit of work leaves behind; all of it becomes visible together, or none of it."""
+    """What a unit of work leaves behind; all of it becomes visible together, or none of it.
+
+    `away_s` seconds of its time went to other units, which it let go first.
+    """
 
     result: Mapping[str, Any] = field(default_factory=dict)
     frames_done: int = 0
@@ -47,6 +55,7 @@ class Outcome:
     warnings: Sequence[str] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     success: Success | None = None
+    away_s: float = 0.0
 
 
 def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool:
@@ -60,7 +69,8 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
             return True
         if row is None or row.status not in OPEN:
             return False
-        if not units.finish(connection, claim, outcome.result, outcome.frames_done):
+        took_s = units.finish(connection, claim, outcome.result, outcome.frames_done)
+        if took_s is None:
             return False
         files.add(connection, row.organisation_id, claim.prediction_id, outcome.files)
         units.add(connection, claim.prediction_id, outcome.new_units)
@@ -69,9 +79,11 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         if outcome.success is not None:
             _succeed(connection, installation, claim, outcome.success, row.metrics)
         turns.refresh(connection, claim.prediction_id)
+        own_s = took_s - outcome.away_s
+        speeds.measure(connection, row.engine, claim.kind, own_s, outcome.frames_done)
         shares.charge(connection, row.key_id, claim.unit_id)
     wake_ready(installation, claim)
-    announce(installation, claim.prediction_id)
+    announce(installation, row)
     return True
 
 
@@ -82,7 +94,7 @@ def _succeed(
     success: Success,
     metrics: Mapping[str, Any],
 ) -> None:
-    predictions.move(
+    moved = predictions.move(
         connection,
         claim.prediction_id,
         Status.SUCCEEDED,
@@ -92,23 +104,28 @@ def _succeed(
         boxes=success.boxes,
         metrics={**metrics, **success.metrics},
     )
-    close_job(connection, installation, claim.prediction_id, Status.SUCCEEDED)
+    if moved is not None:
+        close_job(connection, installation, moved)
 
 
-def close_job(
-    connection: Connection,
-    installation: Installation,
-    prediction_id: PredictionId,
-    status: Status,
-) -> None:
+def close_job(connection: Connection, installation: Installation, moved: Record) -> None:
     """What follows every final move: open units end, files get their time, workers are let go."""
+    prediction_id = PredictionId(moved.id)
     units.drop_open(connection, prediction_id)
     turns.refresh(connection, prediction_id)
-    keep_s = keys.keep_s(connection, prediction_id)
-    if keep_s is None:
-        keep_s = installation.settings.storage.outputs_keep_s
-    files.expire_with(connection, prediction_id, keep_s, succeeded=status is Status.SUCCEEDED)
+    if moved.dry_run:
+        files.expire_all(connection, prediction_id)
+    else:
+        keep_s = kept_s(connection, installation, KeyId(moved.key_id))
+        succeeded = moved.status == Status.SUCCEEDED
+        files.expire_with(connection, prediction_id, keep_s, succeeded=succeeded)
     predictions.release(connection, prediction_id)
+
+
+def kept_s(connection: Connection, installation: Installation, key_id: KeyId) -> float:
+    """How long the files of a key are kept, in seconds; 0 is zero retention."""
+    own = keys.keep_s(connection, key_id)
+    return installation.settings.storage.outputs_keep_s if own is None else own
 
 
 def wake_ready(installation: Installation, claim: Claim) -> None:
@@ -136,12 +153,16 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             turns.refresh(connection, claim.prediction_id)
         else:
             held = units.drop(connection, claim)
-            if held:
+            if held and row.dry_run and refusal.code in TOLD_IN_PLAN:
+                plan = {"refusal": told(refusal)}
+                predictions.annotate(connection, claim.prediction_id, plan=plan)
+                _succeed(connection, installation, claim, Success(None), row.metrics)
+            elif held:
                 end_failed(connection, installation, claim.prediction_id, refusal)
         if held:
             shares.charge(connection, row.key_id, claim.unit_id)
     if held:
-        announce(installation, claim.prediction_id)
+        announce(installation, row)
     return held
 
 
@@ -150,8 +171,11 @@ def end_failed(
     installation: Installation,
     prediction_id: PredictionId,
     refusal: Refusal,
-) -> None:
-    """Moves a prediction to `failed` with the refusal's code and sentence."""
+) -> Record | None:
+    """Moves a prediction to `failed` with the refusal's code and sentence.
+
+    Returns its row, or None if someone else moved it.
+    """
     moved = predictions.move(
         connection,
         prediction_id,
@@ -161,7 +185,8 @@ def end_failed(
         error_code=refusal.code,
     )
     if moved is not None:
-        close_job(connection, installation, prediction_id, Status.FAILED)
+        close_job(connection, installation, moved)
+    return moved
 
 
 def back_off_s(tries: int) -> float:
@@ -213,6 +238,6 @@ def lose(installation: Installation, claim: Claim) -> bool:
             refusal = Refusal(ErrorCode.WORKER_LOST, ERRORS[ErrorCode.WORKER_LOST].sentence)
             end_failed(connection, installation, claim.prediction_id, refusal)
         turns.refresh(connection, claim.prediction_id)
-    announce(installation, claim.prediction_id)
+    announce(installation, row)
     installation.hints.wake(Lane(claim.lane))
     return True

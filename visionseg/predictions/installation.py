@@ -10,6 +10,7 @@ from visionseg.artifacts.store import LocalStore
 from visionseg.config import Settings
 from visionseg.delivery.notices import Notices
 from visionseg.predictions.admission import Admission
+from visionseg.predictions.forecast import Forecasts
 from visionseg.queue.app import make_app
 from visionseg.queue.hints import Hints
 from visionseg.records.engine import connect
@@ -17,7 +18,7 @@ from visionseg.records.engine import connect
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Database, file store, hints to workers, notices to waiters, settings, caps."""
+    """Database, file store, hints to workers, notices to waiters, settings, caps, forecasts."""
 
     database: Engine
     store: LocalStore
@@ -25,6 +26,7 @@ class Installation:
     notices: Notices
     settings: Settings
     admission: Admission = field(default_factory=Admission)
+    forecasts: Forecasts = field(default_factory=Forecasts)
 
     def close(self) -> None:
         """Lets go of every connection."""

@@ -13,17 +13,20 @@ from sqlalchemy import Connection, Row
 
 from visionseg.artifacts.names import PUBLIC_PATH
 from visionseg.contract.errors import ErrorCode, Refusal
-from visionseg.contract.ids import OrganisationId, PredictionId
-from visionseg.contract.inputs import Kind, media_field
-from visionseg.contract.reply import Artifact, Prediction, Progress, QueueState, Urls
+from visionseg.contract.ids import FileId, OrganisationId, PredictionId
+from visionseg.contract.inputs import Kind, OutputFormat, media_field
+from visionseg.contract.reply import Artifact, Plan, Prediction, Progress, QueueState, Urls
 from visionseg.contract.status import FINAL, Status
+from visionseg.predictions.forecast import Forecast
 from visionseg.predictions.installation import Installation
+from visionseg.queue.lanes import UnitKind
 from visionseg.records import files, predictions, turns, units
 from visionseg.records.engine import clock
 from visionseg.records.files import Role
 from visionseg.records.predictions import Page, Record
 
 RESOURCE = "/v1/vision-segment/predictions"
+NOT_WAITING = QueueState(position=None, eta_s=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,9 @@ class _Extras:
 
     artifacts: Sequence[Row[Any]]
     frames_done: int
-    position: int | None
     now: datetime
+    forecast: Forecast | None
+    queue: QueueState = NOT_WAITING
 
 
 def read(
@@ -52,10 +56,10 @@ def read(
         row = predictions.find(connection, prediction_id, organisation_id)
         if row is None:
             raise Refusal(ErrorCode.NOT_FOUND, "There is no prediction of yours with that id.")
-        position = None
         if row.status == Status.STARTING:
-            position = turns.queue_position(connection, prediction_id)
-        extras = _extras(connection, [row], position)[row.id]
+            extras = _waiting(connection, installation, prediction_id)
+        else:
+            extras = _extras(connection, installation, [row])[row.id]
     return _record(installation, row, extras, base_url, inline=inline)
 
 
@@ -63,12 +67,24 @@ def list_page(installation: Installation, page: Page, base_url: str) -> list[Pre
     """The records of a page; outputs are always URLs here."""
     with installation.database.connect() as connection:
         rows = predictions.list_page(connection, page)
-        extras = _extras(connection, rows, None)
+        extras = _extras(connection, installation, rows)
     return [_record(installation, row, extras[row.id], base_url, inline=False) for row in rows]
 
 
+def _waiting(
+    connection: Connection, installation: Installation, prediction_id: PredictionId
+) -> _Extras:
+    """What stands beside a prediction that no worker has touched."""
+    queue = NOT_WAITING
+    if (place := turns.place(connection, prediction_id)) is not None:
+        forecast = installation.forecasts.now(connection)
+        first = forecast.goes_first(place, turns.ahead(connection, place))
+        queue = QueueState(position=first, eta_s=forecast.wait_s(place, first))
+    return _Extras((), 0, clock(connection), None, queue)
+
+
 def _extras(
-    connection: Connection, rows: Sequence[Record], position: int | None
+    connection: Connection, installation: Installation, rows: Sequence[Record]
 ) -> Mapping[str, _Extras]:
     ids = [PredictionId(row.id) for row in rows]
     artifacts: dict[str, list[Row[Any]]] = defaultdict(list)
@@ -77,7 +93,9 @@ def _extras(
         artifacts[file.prediction_id].append(file)
     done = units.frames_done(connection, ids)
     now = clock(connection)
-    return {key: _Extras(artifacts[key], done.get(key, 0), position, now) for key in ids}
+    works = any(row.status == Status.PROCESSING for row in rows)
+    forecast = installation.forecasts.now(connection) if works else None
+    return {key: _Extras(artifacts[key], done.get(key, 0), now, forecast) for key in ids}
 
 
 def _record(
@@ -89,7 +107,9 @@ def _record(
     if row.params.get("include_boxes"):
         asked["boxes"] = row.boxes
     here = f"{base_url}{RESOURCE}/{row.id}"
-    return Prediction(
+    output = next((file for file in extras.artifacts if file.name == row.output_name), None)
+    data = _data_uri(installation, output, extras.now) if output and inline else None
+    record = Prediction(
         id=row.id,
         kind=Kind(row.kind),
         status=Status(row.status),
@@ -97,14 +117,15 @@ def _record(
         model=row.model,
         version=row.version,
         input=_input(row, base_url),
-        output=_output(installation, row, extras, base_url, inline=inline),
+        output=data or (f"{base_url}{PUBLIC_PATH}{output.name}" if output else None),
         error=row.error,
         error_code=row.error_code,
         logs=row.logs,
         metrics=_metrics(row, extras),
+        plan=_plan(row),
         warnings=row.warnings,
         progress=_progress(row, extras),
-        queue=QueueState(position=extras.position, eta_s=None),
+        queue=extras.queue,
         artifacts=[_artifact(file, base_url) for file in extras.artifacts],
         created_at=row.created_at,
         started_at=row.started_at,
@@ -114,6 +135,7 @@ def _record(
         urls=Urls(get=here, cancel=f"{here}/cancel", events=f"{here}/events", web=here),
         **asked,
     )
+    return record.inlining(FileId(output.id)) if data and output and output.once else record
 
 
 def _input(row: Record, base_url: str) -> dict[str, Any]:
@@ -123,20 +145,16 @@ def _input(row: Record, base_url: str) -> dict[str, Any]:
     return shown
 
 
-def _output(
-    installation: Installation, row: Record, extras: _Extras, base_url: str, *, inline: bool
-) -> str | None:
-    file = next((file for file in extras.artifacts if file.name == row.output_name), None)
-    if file is None:
+def _data_uri(installation: Installation, file: Row[Any], now: datetime) -> str | None:
+    """A small file that is still there as a data URI."""
+    gone = file.deleted_at is not None or (file.expires_at is not None and file.expires_at <= now)
+    if gone or file.size_bytes > installation.settings.storage.inline_bytes:
         return None
-    small = file.size_bytes <= installation.settings.storage.inline_bytes
-    if inline and small and file.deleted_at is None:
-        try:
-            data = installation.store.path(file.store_key).read_bytes()
-        except FileNotFoundError:  # expired between the query and now
-            return f"{base_url}{PUBLIC_PATH}{file.name}"
-        return f"data:{file.content_type};base64,{base64.b64encode(data).decode()}"
-    return f"{base_url}{PUBLIC_PATH}{file.name}"
+    try:
+        data = installation.store.path(file.store_key).read_bytes()
+    except FileNotFoundError:  # expired between the query and now
+        return None
+    return f"data:{file.content_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _artifact(file: Row[Any], base_url: str) -> Artifact:
@@ -167,9 +185,32 @@ def _metrics(row: Record, extras: _Extras) -> dict[str, Any]:
 def _progress(row: Record, extras: _Extras) -> Progress:
     seconds, done = _working_s(row, extras.now), extras.frames_done
     fps = round(done / seconds, 3) if seconds and done else None
-    left = None
-    if fps and row.frames_total and row.status not in FINAL:
-        left = round(max(0, row.frames_total - done) / fps, 1)
+    left_s = None
+    if row.status == Status.PROCESSING and extras.forecast and row.frames_total:
+        left_s = _left_s(row, done, seconds or 0.0, extras.forecast)
     return Progress(
-        frames_done=done, frames_total=row.frames_total, fps=fps, eta_s=left, stage=row.stage
+        frames_done=done,
+        frames_total=row.frames_total,
+        fps=fps,
+        eta_s=None if left_s is None else round(left_s, 1),
+        stage=row.stage,
     )
+
+
+def _left_s(row: Record, done: int, spent_s: float, forecast: Forecast) -> float | None:
+    """Seconds of work left: at the prediction's own speed once it has one, else as expected."""
+    if row.kind == Kind.IMAGE:
+        expected = forecast.frame_s(row.engine, UnitKind.IMAGE)
+        return None if expected is None else max(0.0, expected - spent_s)
+    if not done:
+        rendered = row.params.get("output_format") != OutputFormat.COCO_RLE
+        return forecast.video_s(row.engine, row.frames_total, rendered=rendered)
+    joining = forecast.frame_s(row.engine, UnitKind.ASSEMBLE) or 0.0
+    left = max(0, row.frames_total - done)
+    return float(left * spent_s / done + row.frames_total * joining)
+
+
+def _plan(row: Record) -> Plan | None:
+    if not row.plan or row.status != Status.SUCCEEDED:
+        return None
+    return Plan.model_validate(row.plan)

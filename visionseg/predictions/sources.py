@@ -18,6 +18,7 @@ from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.ids import FileId, OrganisationId, PredictionId
 from visionseg.contract.inputs import Kind, media_field
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.stored import present
 from visionseg.records import files
 from visionseg.records.files import NewFile, Role
 
@@ -87,11 +88,8 @@ def _own_file(
             row = files.find_by_id(connection, FileId(given.text), organisation_id)
         else:
             row = files.find_public(connection, given.text.rpartition("/")[2], organisation_id)
-    if row is None:
-        raise Refusal(ErrorCode.NOT_FOUND, "There is no such file of yours here.")
-    if row.gone:
-        raise Refusal(ErrorCode.GONE)
-    return Source({"store_key": row.store_key, "content_type": row.content_type})
+    own = present(row)
+    return Source({"store_key": own.store_key, "content_type": own.content_type})
 
 
 def _store_data_uri(

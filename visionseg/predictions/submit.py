@@ -11,6 +11,8 @@ from visionseg.access.keys import Caller
 from visionseg.contract.ids import PredictionId, new_prediction_id
 from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
 from visionseg.predictions import engines
+from visionseg.predictions.admission import Queue
+from visionseg.predictions.dry_run import told
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
@@ -42,7 +44,11 @@ def submit(
     choice = engines.choose(submission, installation.settings.models)
     if submission.webhook is not None:
         refuse_bad_url(submission.webhook, installation.settings.limits, "/webhook")
-    installation.admission.admit(installation.database, installation.settings.limits, caller.key_id)
+    installation.admission.admit(
+        installation.database,
+        installation.settings.limits,
+        Queue(caller.key_id, dry_runs=submission.dry_run),
+    )
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
@@ -61,10 +67,12 @@ def submit(
         deadline_s=submission.deadline_s,
         stage="queued",
         warnings=choice.warnings,
-        frames_total=1 if kind is Kind.IMAGE else None,
+        frames_total=1 if kind is Kind.IMAGE and not submission.dry_run else None,
         base_url=base_url,
         webhook=submission.webhook,
         webhook_events=submission.webhook_events_filter,
+        dry_run=submission.dry_run,
+        plan=_begun_plan(installation, caller) if submission.dry_run else None,
     )
     try:
         first = _write(installation, new, source, also)
@@ -76,6 +84,13 @@ def submit(
     return prediction_id
 
 
+def _begun_plan(installation: Installation, caller: Caller) -> dict[str, Any]:
+    """What the caps would say to the same submission without `dry_run`."""
+    limits, queue = installation.settings.limits, Queue(caller.key_id)
+    refusal = installation.admission.refusal(installation.database, limits, queue)
+    return {"refusal": None if refusal is None else told(refusal)}
+
+
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
     echoed = dict(given)
     if source.echo is not None:
@@ -84,7 +99,7 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
 
 
 def _write(installation: Installation, new: NewPrediction, source: Source, also: Also) -> UnitKind:
-    planned = first_units(Kind(new.kind), fetch="url" in source.spec)
+    planned = first_units(Kind(new.kind), fetch="url" in source.spec, dry_run=new.dry_run)
     with installation.database.begin() as connection:
         predictions.add(connection, new)
         if source.stored is not None:
@@ -95,10 +110,13 @@ def _write(installation: Installation, new: NewPrediction, source: Source, also:
     return UnitKind(planned[0].kind)
 
 
-def first_units(kind: Kind, *, fetch: bool) -> list[NewUnit]:
-    """The units a prediction begins with: fetch where there is a URL, then image or ingest."""
+def first_units(kind: Kind, *, fetch: bool, dry_run: bool) -> list[NewUnit]:
+    """The units a prediction begins with: fetch where there is a URL, then image or ingest; for a
+    dry run, plan.
+    """
+    real = UnitKind.IMAGE if kind is Kind.IMAGE else UnitKind.INGEST
     kinds = [UnitKind.FETCH] if fetch else []
-    kinds.append(UnitKind.IMAGE if kind is Kind.IMAGE else UnitKind.INGEST)
+    kinds.append(UnitKind.PLAN if dry_run else real)
     return [
         NewUnit(seq, unit, LANE_OF[unit], after=[seq - 1] if seq else [])
         for seq, unit in enumerate(kinds)

@@ -41,9 +41,11 @@ def sweep(installation: Installation) -> None:
         with installation.database.begin() as connection:
             workers.forget_old(connection)
             idempotency.forget_all_old(connection, installation.settings.limits.idempotency_keep_s)
-            backlog = {**turns.backlog(connection), Lane.DELIVERY: deliveries.count_due(connection)}
-    for lane, ready in backlog.items():
-        installation.hints.wake(Lane(lane), min(ready, HINTS_PER_LANE))
+            turns.count_backlog(connection)
+            ready = turns.ready_units(connection)
+            backlog = {**ready, Lane.DELIVERY: deliveries.count_due(connection)}
+    for lane, count in backlog.items():
+        installation.hints.wake(Lane(lane), min(count, HINTS_PER_LANE))
 
 
 @contextmanager
@@ -78,8 +80,9 @@ def fail_overdue(installation: Installation) -> None:
     for prediction_id in overdue:
         with installation.database.begin() as connection:
             refusal = Refusal(ErrorCode.DEADLINE_EXCEEDED)
-            end_failed(connection, installation, prediction_id, refusal)
-        announce(installation, prediction_id)
+            ended = end_failed(connection, installation, prediction_id, refusal)
+        if ended is not None:
+            announce(installation, ended)
 
 
 def release_held(installation: Installation) -> None:

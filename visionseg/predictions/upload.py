@@ -13,7 +13,9 @@ from visionseg.artifacts.names import upload_key
 from visionseg.artifacts.sniff import HEAD_BYTES, sniff
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import FileId, new_file_id
+from visionseg.predictions.finish import kept_s
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.stored import present
 from visionseg.records import files
 from visionseg.records.files import NewFile, Role
 
@@ -73,8 +75,8 @@ class Receiving:
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
-        keep_s = self._installation.settings.storage.outputs_keep_s
         with self._installation.database.begin() as connection:
+            keep_s = kept_s(connection, self._installation, caller.key_id) or files.ONCE_KEEP_S
             files.add_upload(connection, caller.organisation_id, file_id, new, keep_s)
         return file_id
 
@@ -95,12 +97,7 @@ def _too_large(installation: Installation) -> Refusal:
 def find_upload(installation: Installation, caller: Caller, file_id: FileId) -> Row[Any]:
     """The row of an upload. Raises `Refusal`: not_found, gone."""
     with installation.database.connect() as connection:
-        row = files.find_by_id(connection, file_id, caller.organisation_id)
-    if row is None:
-        raise Refusal(ErrorCode.NOT_FOUND, "There is no file of yours with that id.")
-    if row.gone:
-        raise Refusal(ErrorCode.GONE)
-    return row
+        return present(files.find_by_id(connection, file_id, caller.organisation_id))
 
 
 def delete_upload(installation: Installation, caller: Caller, file_id: FileId) -> None:

@@ -24,7 +24,7 @@ CPU_LANES = (Lane.MEDIA, Lane.FETCH)
 
 
 class UnitKind(StrEnum):
-    """What a unit of work does."""
+    """What a unit of work does; `plan` is all that a dry run does with its input."""
 
     FETCH = "fetch"
     INGEST = "ingest"
@@ -32,6 +32,7 @@ class UnitKind(StrEnum):
     CHUNK = "chunk"
     RENDER = "render"
     ASSEMBLE = "assemble"
+    PLAN = "plan"
 
 
 LANE_OF: Mapping[UnitKind, Lane] = {
@@ -41,4 +42,5 @@ LANE_OF: Mapping[UnitKind, Lane] = {
     UnitKind.CHUNK: Lane.VIDEOS,
     UnitKind.RENDER: Lane.MEDIA,
     UnitKind.ASSEMBLE: Lane.MEDIA,
+    UnitKind.PLAN: Lane.MEDIA,
 }

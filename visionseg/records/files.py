@@ -17,6 +17,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     update,
 )
 
@@ -40,6 +41,8 @@ class Role(StrEnum):
 
 
 PUBLIC = (Role.UPLOAD, Role.INPUT, Role.ARTIFACT)
+ONCE_KEEP_S = 3600.0
+"""With zero retention a file that nobody downloads whole is kept so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +136,18 @@ def expire_with(
     """Gives the files of a prediction that is now final their time.
 
     What was only work goes at once, the rest after `keep_s`. Where the prediction did not succeed,
-    what its finished chunks left becomes artifacts.
+    what its finished chunks left becomes artifacts. With a `keep_s` of 0 only artifacts stay, each
+    until it was downloaded whole, at most an hour.
     """
     own = (files.c.prediction_id == prediction_id, files.c.deleted_at.is_(None))
     left = (Role.SHARD, Role.PART)
     if not succeeded:
         kept = update(files).where(*own, files.c.role.in_(left))
         connection.execute(kept.values(role=Role.ARTIFACT))
-    spent = files.c.role.in_((Role.WORK, Role.PART))
-    until = case((spent, NOW), else_=from_now(keep_s))
-    connection.execute(update(files).where(*own).values(expires_at=until))
+    once = keep_s == 0
+    spent = files.c.role != Role.ARTIFACT if once else files.c.role.in_((Role.WORK, Role.PART))
+    until = case((spent, NOW), else_=from_now(ONCE_KEEP_S if once else keep_s))
+    connection.execute(update(files).where(*own).values(expires_at=until, once=once))
 
 
 def expire_all(connection: Connection, prediction_id: PredictionId) -> None:
@@ -154,6 +159,20 @@ def expire_all(connection: Connection, prediction_id: PredictionId) -> None:
 def expire_one(connection: Connection, file_id: FileId) -> None:
     """Lets one file go now."""
     connection.execute(update(files).where(files.c.id == file_id).values(expires_at=NOW))
+
+
+def sent_part(connection: Connection, file_id: FileId, first: int, end: int) -> None:
+    """Remembers that the bytes `[first, end)` were sent; one who sent them all lets the file go.
+
+    Only for a file that goes with its first complete download.
+    """
+    c = files.c
+    part = func.int8multirange(func.int8range(first, end))
+    sent = func.coalesce(c.sent, text("'{}'::int8multirange")).op("+")(part)
+    whole = sent.op("@>", is_comparison=True)(func.int8range(0, c.size_bytes))
+    values = {"sent": sent, "expires_at": case((whole, NOW), else_=c.expires_at)}
+    kept = update(files).where(c.id == file_id, c.expires_at > NOW)
+    connection.execute(kept.values(**values))
 
 
 def expired(connection: Connection, limit: int) -> list[Row[Any]]:

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from visionseg.contract.ids import KeyId, OrganisationId, PredictionId, new_organisation_id
-from visionseg.records.tables import NOW, api_keys, from_now, organisations, predictions
+from visionseg.contract.ids import KeyId, OrganisationId, new_organisation_id
+from visionseg.records.tables import NOW, api_keys, from_now, organisations
 
 
 def organisation(connection: Connection, name: str) -> OrganisationId:
@@ -43,13 +43,9 @@ def open_limit(connection: Connection, key_id: KeyId) -> int | None:
     return connection.execute(statement).scalar_one_or_none()
 
 
-def keep_s(connection: Connection, prediction_id: PredictionId) -> float | None:
-    """How long the files of a prediction are kept by its key; None: as the settings say."""
-    statement = (
-        select(api_keys.c.keep_s)
-        .join_from(api_keys, predictions, predictions.c.key_id == api_keys.c.id)
-        .where(predictions.c.id == prediction_id)
-    )
+def keep_s(connection: Connection, key_id: KeyId) -> float | None:
+    """How long the key's files are kept; None: as the settings say."""
+    statement = select(api_keys.c.keep_s).where(api_keys.c.id == key_id)
     return connection.execute(statement).scalar_one_or_none()
 
 

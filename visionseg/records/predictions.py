@@ -53,6 +53,8 @@ class NewPrediction:
     base_url: str
     webhook: str | None
     webhook_events: Sequence[str]
+    dry_run: bool = False
+    plan: Mapping[str, Any] | None = None
 
 
 _ADD = insert(predictions).values(
@@ -145,8 +147,10 @@ def say(
     if log_lines:
         added = "".join(f"{line}\n" for line in log_lines)
         kept = func.right(predictions.c.logs + added, MAX_LOG_CHARACTERS)
-        annotate(connection, prediction_id, logs=kept)
-        deliveries.tell_logs(connection, prediction_id)
+        wrote = update(predictions).where(predictions.c.id == prediction_id).values(logs=kept)
+        told = connection.execute(wrote.returning(predictions.c.webhook)).scalar_one_or_none()
+        if told is not None:
+            deliveries.tell_logs(connection, prediction_id)
     for warning in warnings:
         statement = update(predictions).where(
             predictions.c.id == prediction_id, ~predictions.c.warnings.contains([warning])
@@ -233,9 +237,13 @@ def _wanted(page: Page) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def count_open(connection: Connection, key_id: KeyId | None = None) -> int:
-    """How many predictions are not final, over all keys or of one."""
-    statement = select(func.count()).where(predictions.c.status.in_(OPEN))
+def count_open(
+    connection: Connection, key_id: KeyId | None = None, *, dry_runs: bool = False
+) -> int:
+    """How many predictions are not final, over all keys or of one; or how many dry runs."""
+    statement = select(func.count()).where(
+        predictions.c.status.in_(OPEN), predictions.c.dry_run.is_(dry_runs)
+    )
     if key_id is not None:
         statement = statement.where(predictions.c.key_id == key_id)
     return connection.execute(statement).scalar_one()

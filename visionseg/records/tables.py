@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -52,6 +52,10 @@ def _words(name: str, *, required: bool = True) -> Column[Any]:
 
 def _count(name: str, start: int = 0) -> Column[Any]:
     return Column(name, Integer, nullable=False, server_default=str(start))
+
+
+def _flag(name: str) -> Column[Any]:
+    return Column(name, Boolean, nullable=False, server_default="false")
 
 
 organisations = Table(
@@ -94,7 +98,9 @@ predictions = Table(
     Column("input", JSONB, nullable=False),
     Column("params", JSONB, nullable=False),
     Column("source", JSONB, nullable=False),
-    Column("priority", Integer, nullable=False, server_default="0"),
+    _count("priority"),
+    _flag("dry_run"),
+    Column("plan", JSONB),
     Column("logs", Text, nullable=False, server_default=""),
     Column("warnings", JSONB, nullable=False, server_default="[]"),
     _words("error", required=False),
@@ -123,6 +129,7 @@ predictions = Table(
     Index(
         "ix_predictions_open_by_key",
         "key_id",
+        "dry_run",
         postgresql_where=text("status IN ('starting', 'processing')"),
     ),
     Index(
@@ -172,7 +179,7 @@ turns = Table(
     Column("lane", Text, primary_key=True),
     _words("key_id", required=False),
     _words("engine"),
-    Column("begun", Boolean, nullable=False, server_default="false"),
+    _flag("begun"),
     _count("ready"),
     _count("priority"),
     _time("ready_at"),
@@ -199,6 +206,25 @@ shares = Table(
     _time("at", required=True),
 )
 
+speeds = Table(
+    "speeds",
+    metadata,
+    Column("engine", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("frame_s", Float),
+    Column("unit_s", Float, nullable=False),
+    _time("measured_at", required=True),
+)
+
+backlog = Table(
+    "backlog",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    _count("jobs"),
+    _count("ready"),
+)
+
 files = Table(
     "files",
     metadata,
@@ -215,6 +241,8 @@ files = Table(
     _time("created_at", required=True),
     _time("expires_at"),
     _time("deleted_at"),
+    _flag("once"),
+    Column("sent", INT8MULTIRANGE),
     Index("ix_files_expiring", "expires_at", postgresql_where=text("deleted_at IS NULL")),
 )
 
@@ -238,7 +266,8 @@ workers = Table(
     Column("lanes", ARRAY(Text), nullable=False),
     Column("engines", ARRAY(Text), nullable=False),
     _words("version"),
-    Column("draining", Boolean, nullable=False, server_default="false"),
+    _flag("draining"),
+    _count("processes", 1),
     _time("started_at", required=True),
     _time("seen_at", required=True),
 )

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql.selectable import LateralFromClause
@@ -12,7 +27,9 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
 from visionseg.records.shares import decayed_seconds
-from visionseg.records.tables import NOW, predictions, shares, turns, units
+from visionseg.records.tables import NOW, backlog, predictions, shares, turns, units
+
+MOST_COUNTED = 1000
 
 
 def _refreshing() -> Insert:
@@ -28,7 +45,7 @@ def _refreshing() -> Insert:
             p.priority,
             p.created_at,
             p.created_at.label("last_served_at"),
-            p.status == Status.PROCESSING,
+            or_(p.status == Status.PROCESSING, p.dry_run),
             ready,
             ready_at,
         )
@@ -61,7 +78,8 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
     """Counts the job's ready units anew, a row a lane; derived each time, so it cannot drift.
 
     A job that was never served counts as served when it was made, or newcomers without end would
-    go before one that is tried again. The caller holds the prediction's lock.
+    go before one that is tried again. A job that has begun goes on whatever the cap of its key; a
+    dry run counts as begun. The caller holds the prediction's lock.
     """
     connection.execute(_REFRESH, {"prediction_id": prediction_id})
 
@@ -94,6 +112,7 @@ def _of_one_key(lane: str, engines: Collection[str] | None, limit: int) -> Later
         .where(
             predictions.c.key_id == shares.c.key_id,
             predictions.c.status == Status.PROCESSING,
+            ~predictions.c.dry_run,
         )
         .correlate(shares)
         .scalar_subquery()
@@ -118,12 +137,22 @@ def ready_lanes(connection: Connection, prediction_id: PredictionId) -> list[str
     return list(connection.execute(statement).scalars())
 
 
-def backlog(connection: Connection) -> Mapping[str, int]:
-    """Ready units by lane."""
-    statement = select(turns.c.lane, func.sum(turns.c.ready)).where(
-        turns.c.ready > 0, turns.c.ready_at <= NOW
+def count_backlog(connection: Connection) -> None:
+    """Counts what waits, by lane and key, so that readers need not; the sweeper does it."""
+    c = turns.c
+    connection.execute(delete(backlog))
+    waiting = select(c.lane, c.key_id, func.count(), func.sum(c.ready)).where(
+        c.ready > 0, c.ready_at <= NOW, c.key_id.is_not(None)
     )
-    return {row[0]: int(row[1]) for row in connection.execute(statement.group_by(turns.c.lane))}
+    counted = waiting.group_by(c.lane, c.key_id)
+    names = ["lane", "key_id", "jobs", "ready"]
+    connection.execute(insert(backlog).from_select(names, counted))
+
+
+def ready_units(connection: Connection) -> Mapping[str, int]:
+    """Ready units by lane, as they were last counted."""
+    statement = select(backlog.c.lane, func.sum(backlog.c.ready)).group_by(backlog.c.lane)
+    return {row[0]: int(row[1]) for row in connection.execute(statement)}
 
 
 def serve(connection: Connection, prediction_id: PredictionId, lane: str) -> None:
@@ -132,20 +161,74 @@ def serve(connection: Connection, prediction_id: PredictionId, lane: str) -> Non
     connection.execute(update(turns).where(*own).values(last_served_at=NOW))
 
 
-def queue_position(connection: Connection, prediction_id: PredictionId) -> int | None:
-    """How many jobs wait in this one's lane since before it; None when it does not wait.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job stands, or would stand, among those of its key that wait in a lane."""
 
-    Fewer or more may really go first: keys take turns.
+    lane: str
+    key_id: str
+    engine: str
+    priority: int
+    created_at: datetime | ColumnElement[datetime] = NOW
+
+
+def place(connection: Connection, prediction_id: PredictionId) -> Place | None:
+    """Where a job waits; None when it does not wait."""
+    c = turns.c
+    columns = (c.lane, c.key_id, c.engine, c.priority, c.created_at)
+    statement = select(*columns).where(c.prediction_id == prediction_id, c.ready > 0).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None or row.key_id is None else Place(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How many jobs of the same key go first, and the key's share of the workers.
+
+    `used_s` is its decayed worker-seconds.
     """
-    mine = select(turns).where(turns.c.prediction_id == prediction_id, turns.c.ready > 0).subquery()
-    ahead = (
-        select(func.count())
-        .select_from(turns)
-        .where(
-            turns.c.lane == mine.c.lane,
-            turns.c.ready > 0,
-            turns.c.created_at < mine.c.created_at,
-        )
-        .scalar_subquery()
+
+    jobs: int
+    weight: float
+    used_s: float
+
+
+def ahead(connection: Connection, place: Place) -> Ahead:
+    """What goes before a job that was not yet served, within its key.
+
+    It counts to 1,000 and no further, by the order of an index: it reads no more rows than that.
+    """
+    c = turns.c
+    own = (c.lane == place.lane, c.key_id == place.key_id, c.ready > 0)
+    higher = select(literal(1)).where(*own, c.priority > place.priority).limit(MOST_COUNTED)
+    earlier = select(literal(1)).where(
+        *own, c.priority == place.priority, c.last_served_at < place.created_at
     )
-    return connection.execute(select(ahead).select_from(mine).limit(1)).scalar_one_or_none()
+    found = union_all(higher, earlier.limit(MOST_COUNTED)).limit(MOST_COUNTED).subquery()
+    jobs = select(func.count()).select_from(found).scalar_subquery()
+    statement = select(jobs, shares.c.weight, decayed_seconds())
+    row = connection.execute(statement.where(shares.c.key_id == place.key_id)).one()
+    return Ahead(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The jobs of a key that wait in a lane, when last counted, and the key's share.
+
+    `used_s` is its decayed worker-seconds.
+    """
+
+    lane: str
+    key_id: str
+    jobs: int
+    ready: int
+    weight: float
+    used_s: float
+
+
+def waiting(connection: Connection) -> list[Waiting]:
+    """What waits by lane and key, when last counted."""
+    c = backlog.c
+    columns = (c.lane, c.key_id, c.jobs, c.ready, shares.c.weight, decayed_seconds())
+    joined = select(*columns).join_from(backlog, shares, shares.c.key_id == c.key_id)
+    return [Waiting(*row) for row in connection.execute(joined)]

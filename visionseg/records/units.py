@@ -163,8 +163,11 @@ def result_of(
 
 def finish(
     connection: Connection, claim: Claim, result: Mapping[str, Any], frames_done: int
-) -> bool:
-    """Marks the unit done and wakes those that waited for it; false if the claim is not held."""
+) -> float | None:
+    """Marks the unit done and wakes those that waited for it.
+
+    Returns the seconds since it was claimed; None if the claim is not held.
+    """
     seconds = func.extract("epoch", NOW - units.c.started_at)
     done = update(units).where(*held(claim))
     values: dict[str, Any] = {
@@ -174,8 +177,9 @@ def finish(
         "frames_done": frames_done,
     }
     values |= {"result": dict(result), "finished_at": NOW, "seconds": seconds}
-    if connection.execute(done.values(**values)).rowcount != 1:
-        return False
+    took = connection.execute(done.values(**values).returning(units.c.seconds)).one_or_none()
+    if took is None:
+        return None
     left = units.c.waits_for - 1
     waiting = update(units).where(
         units.c.prediction_id == claim.prediction_id,
@@ -184,7 +188,7 @@ def finish(
     )
     state = case((left <= 0, "ready"), else_="blocked")
     connection.execute(waiting.values(waits_for=left, state=state, not_before=NOW))
-    return True
+    return float(took.seconds)
 
 
 def is_done(connection: Connection, claim: Claim) -> bool:

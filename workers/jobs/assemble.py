@@ -48,6 +48,7 @@ def run(work: Work) -> Outcome:
     told = work.put(Role.ARTIFACT, INDEX[0], index, INDEX[1])
     objects = result.objects()
     return Outcome(
+        frames_done=result.frames,
         files=[output.at(0), told.at(1)],
         warnings=warnings,
         log_lines=[f"assemble: {name}, {output.size_bytes} bytes, {objects} objects"],

@@ -12,7 +12,7 @@ from visionseg.records.files import Role
 from visionseg.records.units import NewUnit
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
-from workers.media.plan import FramePlan, select_frames
+from workers.media.plan import FramePlan, Timeline, select_frames
 from workers.media.timeline import read_timeline
 from workers.segmenters.registry import ENGINES
 
@@ -30,12 +30,7 @@ def asked_video(work: Work) -> VideoInput:
 def run(work: Work) -> Outcome:
     """Stores the plan and adds chunk, render and assemble units."""
     asked = asked_video(work)
-    limits = media_limits(work.installation.settings.limits)
-    timeline = read_timeline(work.source, limits, work.alive)
-    plan = select_frames(
-        timeline, asked.start_time, asked.end_time, asked.frame_stride, asked.max_frames
-    )
-    _check_marks(asked, plan)
+    timeline, plan = read_plan(work, asked)
     path = work.scratch / "plan"
     plan.save(path)
     stored = work.put(Role.WORK, "plan", path, "application/octet-stream")
@@ -58,6 +53,20 @@ def run(work: Work) -> Outcome:
         warnings=warnings,
         columns={"frames_total": len(plan), "source": source},
     )
+
+
+def read_plan(work: Work, asked: VideoInput) -> tuple[Timeline, FramePlan]:
+    """What the video shows, and which of its frames are processed.
+
+    Raises `Refusal` as `read_timeline` and `select_frames` do, and for marks outside of it.
+    """
+    limits = media_limits(work.installation.settings.limits)
+    timeline = read_timeline(work.source, limits, work.alive)
+    plan = select_frames(
+        timeline, asked.start_time, asked.end_time, asked.frame_stride, asked.max_frames
+    )
+    _check_marks(asked, plan)
+    return timeline, plan
 
 
 def _check_marks(asked: VideoInput, plan: FramePlan) -> None:

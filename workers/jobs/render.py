@@ -46,7 +46,7 @@ def run(work: Work) -> Outcome:
     name = part_name(plan, indexes, suffix)
     stored = work.put(Role.PART, name, path, content_type).at(indexes[0])
     result = {"piece": stored.store_key, "shard": chunk["shard"], "indexes": chunk["indexes"]}
-    return Outcome(result=result, files=[stored])
+    return Outcome(result=result, frames_done=len(indexes), files=[stored])
 
 
 class _Piece:

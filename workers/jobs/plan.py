@@ -1,0 +1,38 @@
+"""The unit `plan`: opens and checks a picture or video as the real work would, and tells its cost.
+
+It is all that a dry run does with its input; no model is loaded for it and no file is left.
+"""
+
+from __future__ import annotations
+
+from visionseg.contract.inputs import ImageInput, SegmentInput
+from visionseg.predictions.dry_run import plan
+from visionseg.predictions.finish import Outcome, Success
+from workers.jobs.ingest import chunk_spans, read_plan
+from workers.jobs.limits import media_limits
+from workers.jobs.prompts import image_prompts
+from workers.jobs.work import Work
+from workers.media.images import open_image
+from workers.segmenters.combine import inside
+from workers.segmenters.registry import ENGINES
+
+
+def run(work: Work) -> Outcome:
+    """The dry run has succeeded then; what it found stands in its plan."""
+    frames, chunks = _cost(work, work.asked())
+    planned = plan(work.installation, work.prediction, frames, chunks)
+    return Outcome(
+        log_lines=[f"plan: {frames} frames in {chunks} chunks"],
+        columns={"plan": planned},
+        success=Success(None),
+    )
+
+
+def _cost(work: Work, asked: SegmentInput) -> tuple[int, int]:
+    """Frames and chunks of a real run. Raises the `Refusal` that it would raise."""
+    if isinstance(asked, ImageInput):
+        picture = open_image(work.source, media_limits(work.installation.settings.limits))
+        inside(image_prompts(asked), *picture.shape[:2])
+        return 1, 1
+    _, frames = read_plan(work, asked)
+    return len(frames), len(chunk_spans(len(frames), ENGINES[work.prediction.engine].chunk_frames))
