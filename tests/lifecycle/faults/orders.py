@@ -25,19 +25,22 @@ from visionseg.config import Models
 from workers.media.clips import SCRIPTS, compose, write_clip
 
 EVENTS = ("start", "output", "completed")
-SLOW_TO_ANSWER = 4
-"""One in so many clients waits in the POST itself."""
-TOLD = 2
-"""One in so many predictions has a webhook."""
+HOLD_ONE_IN = 4
+TELL_ONE_IN = 2
 CHOSEN = {"picture": 8, "fetched picture": 3, "slow picture": 2, "masks": 2, "slow film": 3}
 """The kinds for the quick segmenter, and how often."""
 FOUND = {"found cat": 4, "followed cat": 1}
 """Those for the embedded model."""
+STILLS = ("astronaut.png", "chelsea.png", "rocket.jpg")
 FILM_FRAMES = 12
 FILM_SIZE = (180, 320)
 ATTEMPT = re.compile(r"(\d{6})-\d{3}-")
 
+Kinds = Mapping[str, tuple[str, dict[str, Any]]]
+"""Routes and inputs by name."""
+
 Files = list[tuple[str, str, str]]
+"""Roles, names without attempts, and sums."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Result:
     files: Files
 
 
-def kinds_of_orders(clip_uri: str, url_of_picture: str) -> Mapping[str, tuple[str, dict[str, Any]]]:
-    """Routes and inputs by name, for the quick segmenter."""
+def kinds_of_orders(clip_uri: str, url_of_picture: str) -> Kinds:
+    """What the quick segmenter is asked for."""
     here = png_uri(picture())
     clip = {"video": clip_uri}
     scored = {"include_scores": True, "include_boxes": True}
@@ -65,10 +68,8 @@ def kinds_of_orders(clip_uri: str, url_of_picture: str) -> Mapping[str, tuple[st
     }
 
 
-def kinds_of_real_orders(
-    clients: Clients, folder: Path
-) -> Mapping[str, tuple[str, dict[str, Any]]]:
-    """Routes and inputs by name, for the embedded model; the film is an upload."""
+def kinds_of_real_orders(clients: Clients, folder: Path) -> Kinds:
+    """What the embedded model is asked for; the film is an upload."""
     cache = Models().cache
     stills = {name: Image.open(locate(cache, name)).convert("RGB") for name in STILLS}
     cat = png_uri(np.asarray(stills["chelsea.png"].resize((225, 150))))
@@ -83,9 +84,6 @@ def kinds_of_real_orders(
     }
 
 
-STILLS = ("astronaut.png", "chelsea.png", "rocket.jpg")
-
-
 def serve_picture(site: TlsSite) -> str:
     """The address of a picture on a site of the test."""
     data = base64.b64decode(png_uri(picture(24)).partition(",")[2])
@@ -94,7 +92,7 @@ def serve_picture(site: TlsSite) -> str:
 
 
 def drawn(
-    kinds: Mapping[str, tuple[str, dict[str, Any]]],
+    kinds: Kinds,
     weights: Mapping[str, int],
     count: int,
     luck: random.Random,
@@ -109,21 +107,19 @@ def _order(
     name: str, route: str, given: dict[str, Any], luck: random.Random, webhook: str
 ) -> Order:
     body: dict[str, Any] = {"input": given}
-    if not luck.randrange(TOLD):
+    if not luck.randrange(TELL_ONE_IN):
         body |= {"webhook": webhook, "webhook_events_filter": EVENTS}
-    return Order(name, route, body, holds=not luck.randrange(SLOW_TO_ANSWER))
+    return Order(name, route, body, holds=not luck.randrange(HOLD_ONE_IN))
 
 
 def result_of(plant: Plant, clients: Clients, record: Reply) -> Result:
     """What a final prediction gave, fetched as a client fetches it; it must have succeeded."""
     assert record["status"] == "succeeded", (record["error"], record["logs"])
     one = record["id"]
+    told = {artifact["name"]: artifact["sha256"] for artifact in record["artifacts"]}
     artifacts = {
-        artifact["name"].removeprefix(one): _sum(clients.download(artifact["url"]))
+        artifact["name"]: _sum(clients.download(artifact["url"]))
         for artifact in record["artifacts"]
-    }
-    told = {
-        artifact["name"].removeprefix(one): artifact["sha256"] for artifact in record["artifacts"]
     }
     assert artifacts == told
     output = record["output"]

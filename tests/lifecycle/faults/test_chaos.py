@@ -7,12 +7,11 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -27,6 +26,7 @@ from tests.lifecycle.faults.hooks import Receiver
 from tests.lifecycle.faults.orders import (
     CHOSEN,
     FOUND,
+    Kinds,
     drawn,
     kinds_of_orders,
     kinds_of_real_orders,
@@ -36,10 +36,17 @@ from tests.lifecycle.faults.orders import (
 from tests.lifecycle.faults.storms import Storm
 from visionseg.access import keys
 from visionseg.access.scopes import Scope
-from visionseg.config import Limits
+from visionseg.artifacts.weights import names_of, wrong_files
+from visionseg.config import Limits, Models
 from visionseg.delivery.signing import secrets_of
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [
+    pytest.mark.skipif(
+        bool(wrong_files(Models().cache, names_of("model") + names_of("still"))),
+        reason="run `visionseg weights fetch` first",
+    ),
+    pytest.mark.xdist_group("faults"),
+]
 PATIENT = HASTY.model_copy(
     update={"lease_s": 4.5, "max_losses": 1000, "max_attempts": 1000, "max_transient": 1000}
 )
@@ -47,7 +54,7 @@ PATIENT = HASTY.model_copy(
 
 SEED_VARIABLE = "VISIONSEG_CHAOS_SEED"
 JOBS_VARIABLE = "VISIONSEG_CHAOS_JOBS"
-SHORT_JOBS = 14
+SHORT_JOBS = 12
 LONG_JOBS = 300
 REAL_ONE_IN = 10
 """One job in so many is for the embedded model."""
@@ -58,8 +65,6 @@ PORTS = range(20_000, 30_000)
 """Below those that the system gives to clients: one of them may not take the API's while it is
 away."""
 
-
-Kinds = Mapping[str, tuple[str, dict[str, Any]]]
 Tell = Callable[[str], None]
 MakeField = Callable[..., "Field"]
 
@@ -153,10 +158,14 @@ def _finished(field: Field, orders: Sequence[Order], tell: Tell | None = None) -
         pool.shutdown(wait=False, cancel_futures=True)  # a hold ends with the API only
 
 
-def _settle(field: Field) -> None:
+def _settle(field: Field, tell: Tell) -> None:
     """Lets everything come to its end, which takes until the last leases have run out."""
     field.storm.calm()
-    while audits.still_open(field.plant):
+    told_at = time.monotonic()
+    while left := audits.still_open(field.plant):
+        if time.monotonic() > told_at + TELL_EVERY_S:
+            told_at = time.monotonic()
+            tell(f"not yet at their end: {', '.join(left)}")
         time.sleep(LOOK_EVERY_S)
         field.storm.calm()
 
@@ -175,7 +184,7 @@ def _survive(field: Field, clip_uri: str, jobs: int, tell: Tell) -> None:
     orders = _orders(field, kinds, jobs)
     records = _finished(field, orders, tell)
     tell(f"{jobs} jobs final, {storm.struck.total()} faults; looking whether all is well")
-    _settle(field)
+    _settle(field, tell)
     for order, record in zip(orders, records, strict=True):
         assert result_of(plant, clients, record) == undisturbed[order.name]
     audits.each_ended_once(plant, [*calm, *records])
