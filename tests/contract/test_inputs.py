@@ -66,6 +66,7 @@ def test_body_defaults_are_those_of_the_contract() -> None:
         "priority": 0,
         "webhook": None,
         "webhook_events_filter": ["completed"],
+        "dry_run": False,
     }
 
 
