@@ -58,7 +58,7 @@ def test_a_cancel_in_any_stage_ends_the_job_and_leaves_no_file_without_a_row(
     elif kind is UnitKind.IMAGE:
         made = client.image()
     else:
-        made = client.video(video=clip_uri)
+        made = client.video({"dry_run": kind is UnitKind.PLAN}, video=clip_uri)
     while (claimed := bench._claim(bench.lanes)) is not None and claimed.kind != kind:
         bench._perform(claimed, lambda: None)
     assert claimed is not None
