@@ -28,12 +28,8 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    services, http, limits, lease = (
-        settings.services,
-        settings.http,
-        settings.limits,
-        settings.lease,
-    )
+    services, http = settings.services, settings.http
+    limits, lease = settings.limits, settings.lease
     own = {
         "VISIONSEG_DATABASE_URL": services.database_url,
         "VISIONSEG_REDIS_URL": services.redis_url,
@@ -105,7 +101,7 @@ class Crew:
         self._settings = settings
         self._log = folder / "workers.log"
         self.workers: list[Worker] = []
-        self._apis: list[Program] = []
+        self.api: Program | None = None
 
     def start(self, processes: int = 1, lanes: str = ALL_LANES) -> Worker:
         """One more worker."""
@@ -118,11 +114,9 @@ class Crew:
         self.workers = [worker for worker in self.workers if worker.runs]
         return self.workers[0] if self.workers else self.start(processes=2)
 
-    def start_api(self) -> Program:
+    def start_api(self) -> None:
         """The API, on the port of the settings."""
-        api = Program(self._settings, self._log.with_name("api.log"), "tests.fakes.api", ())
-        self._apis.append(api)
-        return api
+        self.api = Program(self._settings, self._log.with_name("api.log"), "tests.fakes.api", ())
 
     def log(self) -> str:
         """What the workers printed."""
@@ -130,5 +124,6 @@ class Crew:
 
     def close(self) -> None:
         """Kills them all."""
-        for program in (*self.workers, *self._apis):
-            program.kill()
+        for program in (*self.workers, self.api):
+            if program is not None:
+                program.kill()

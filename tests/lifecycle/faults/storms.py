@@ -63,7 +63,6 @@ class Storm:
     plant: Plant
     luck: random.Random
     short: bool = False
-    api: Program | None = None
     spells: list[Spell] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     _asleep: list[Program] = field(default_factory=list)
@@ -128,10 +127,8 @@ class Storm:
         self._hurry_deliveries()
 
     def close(self) -> None:
-        """Leaves nothing frozen, full or running; the plant ends the workers."""
+        """Leaves nothing frozen or full; the plant ends the programs."""
         self._end_spells(all_of_them=True)
-        if self.api is not None:
-            self.api.kill()
 
     def _shuffled(self) -> list[str]:
         often = {name: 1 if self.short else times for name, (times, _) in self.faults.items()}
@@ -144,8 +141,9 @@ class Storm:
         crew.workers = [worker for worker in crew.workers if worker.runs]
         for _ in range(WORKERS - len(crew.workers)):
             crew.start(lanes=LANES)
-        if (self.api is None or not self.api.runs) and time.monotonic() >= self._api_back_at:
-            self.api = crew.start_api()
+        api_runs = crew.api is not None and crew.api.runs
+        if not api_runs and time.monotonic() >= self._api_back_at:
+            crew.start_api()
 
     def _for_a_while(
         self,
@@ -218,8 +216,8 @@ class Storm:
         return 1.3 * self.plant.installation.settings.lease.lease_s
 
     def _api(self) -> Program | None:
-        runs = self.api is not None and self.api.runs and self.api not in self._asleep
-        return self.api if runs else None
+        api = self.plant.crew.api
+        return api if api is not None and api.runs and api not in self._asleep else None
 
     def _kill_api(self) -> bool:
         if (api := self._api()) is None:
