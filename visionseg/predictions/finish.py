@@ -131,18 +131,19 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             held = units.give_back(
                 connection, claim, after_s=back_off_s(tries), counts_attempt=True
             )
+        else:
+            held = units.drop(connection, claim)
+        if not held:
+            return False
+        if again:
             line = f"{claim.kind}: try {tries} failed ({refusal.code}), trying again"
             predictions.say(connection, claim.prediction_id, [line])
             turns.refresh(connection, claim.prediction_id)
         else:
-            held = units.drop(connection, claim)
-            if held:
-                end_failed(connection, installation, claim.prediction_id, refusal)
-        if held:
-            shares.charge(connection, row.key_id, claim.unit_id)
-    if held:
-        announce(installation, claim.prediction_id)
-    return held
+            end_failed(connection, installation, claim.prediction_id, refusal)
+        shares.charge(connection, row.key_id, claim.unit_id)
+    announce(installation, claim.prediction_id)
+    return True
 
 
 def end_failed(
