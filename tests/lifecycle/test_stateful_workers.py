@@ -84,7 +84,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+IN_EVERY_RUN = ("no fence", "no guard of the moves", "turns that are not refreshed")
+CASES = [
+    fault if fault in IN_EVERY_RUN else pytest.param(fault, marks=pytest.mark.long)
+    for fault in FAULTS
+]
+
+
+@pytest.mark.parametrize("fault", CASES)
 def test_each_guard_taken_away_is_missed(
     machine: type[Lives], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
