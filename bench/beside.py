@@ -1,15 +1,19 @@
 """Pictures now and then beside a long video on one worker: what each costs the other.
 
-Run with `python -m bench.beside` after `visionseg weights fetch`. The model is `embedded/lite`.
+Run with `python -m bench.beside [SECONDS]` after `visionseg weights fetch`: a picture every so many
+seconds. The model is `embedded/lite`.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,9 +24,11 @@ from bench.cancel import clip_uri
 from visionseg.artifacts.weights import locate
 from visionseg.commands.background import Background, running
 from visionseg.config import Models
+from visionseg.contract.models import LITE
+from workers.segmenters.registry import ENGINES
 
-PICTURES = 8
-EVERY_S = 5.0
+EVERY_S = 1.0
+PICTURES_ALONE = 20
 FRAMES = 500
 Json = dict[str, Any]
 
@@ -34,62 +40,71 @@ def client_of(service: Background) -> httpx2.Client:
     )
 
 
-def ask_for_picture(service: Background, uri: str) -> float:
-    """Seconds from the request to the final record."""
+def segment(service: Background, kind: str, given: Json) -> tuple[float, float]:
+    """Seconds from the request to the final record, and those that it was worked on."""
     began = time.monotonic()
     with client_of(service) as client:
-        body = {"input": {"image": uri, "prompt": "person"}}
-        record: Json = client.post("/v1/vision-segment/predictions", json=body).json()
+        reply = client.post(f"/v1/vision-segment/{kind}", json={"input": given})
+    record: Json = reply.json()
     if record["status"] != "succeeded":
         raise SystemExit(str(record)[:500])
-    return time.monotonic() - began
+    return time.monotonic() - began, float(record["metrics"]["predict_time"])
 
 
-def ask_for_video(service: Background, uri: str) -> float:
-    """Seconds that the video was worked on."""
-    with client_of(service) as client:
-        given = {"video": uri, "prompt": "person", "output_format": "coco_rle"}
-        record: Json = client.post("/v1/vision-segment/video", json={"input": given}).json()
-    if record["status"] != "succeeded":
-        raise SystemExit(str(record)[:500])
-    return float(record["metrics"]["predict_time"])
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """How long clients waited for pictures, in seconds, and how long they were worked on."""
+
+    waits_s: list[float]
+    worked_s: float
+
+    @property
+    def p95_s(self) -> float:
+        """What 19 of 20 did not exceed."""
+        return sorted(self.waits_s)[math.ceil(0.95 * len(self.waits_s)) - 1]
 
 
-def pictures(service: Background, uri: str, count: int) -> list[float]:
-    """A picture every few seconds, each waited for by a client of its own."""
-    with ThreadPoolExecutor(count) as pool:
-        waits = []
-        for _ in range(count):
-            waits.append(pool.submit(ask_for_picture, service, uri))
-            time.sleep(EVERY_S)
-        return sorted(wait.result() for wait in waits)
+def pictures(
+    service: Background, given: Json, every_s: float, enough: Callable[[int], bool]
+) -> Pictures:
+    """A picture every few seconds until there are enough, each waited for by its own client."""
+    asked: list[Future[tuple[float, float]]] = []
+    with ThreadPoolExecutor(64) as pool:
+        while not enough(len(asked)):
+            asked.append(pool.submit(segment, service, "predictions", given))
+            time.sleep(every_s)
+        found = [one.result() for one in asked]
+    return Pictures([wait for wait, _ in found], sum(worked for _, worked in found))
 
 
-def told(name: str, seconds: list[float]) -> str:
-    """Median and most."""
-    return f"{name:<32} median {median(seconds):.2f} s, most {seconds[-1]:.2f} s\n"
-
-
-def main() -> None:
-    """Prints pictures alone, the video alone, and both together."""
+def main(every_s: float) -> None:
+    """Prints what the one costs the other."""
     photo = locate(Models().cache, "astronaut.png")
-    picture = f"data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    data = base64.b64encode(photo.read_bytes()).decode()
+    picture = {"image": f"data:image/png;base64,{data}", "prompt": "person"}
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as service:
-        clip = clip_uri(Path(folder), frames=FRAMES)
-        ask_for_picture(service, picture)
-        alone = pictures(service, picture, PICTURES)
-        video_alone = ask_for_video(service, clip)
+        clip = {"video": clip_uri(Path(folder), frames=FRAMES), "prompt": "person"}
+        clip["output_format"] = "coco_rle"
+        segment(service, "predictions", picture)
+        alone = pictures(service, picture, every_s, lambda count: count >= PICTURES_ALONE)
+        _, video_alone_s = segment(service, "video", clip)
         with ThreadPoolExecutor(1) as pool:
-            video = pool.submit(ask_for_video, service, clip)
-            beside = pictures(service, picture, PICTURES)
-            video_beside = video.result()
-    sys.stdout.write(told("pictures alone", alone))
-    sys.stdout.write(told("pictures beside the video", beside))
+            video = pool.submit(segment, service, "video", clip)
+            beside = pictures(service, picture, every_s, lambda _: video.done())
+            _, video_beside_s = video.result()
+    batch_s = video_alone_s / FRAMES * ENGINES[LITE].batch_frames
+    bound_s = 2 * batch_s + alone.p95_s
+    more_s = video_beside_s - video_alone_s - beside.worked_s
     sys.stdout.write(
-        f"{f'video of {FRAMES} frames':<32} alone {video_alone:.1f} s, beside {PICTURES} pictures "
-        f"{video_beside:.1f} s\n"
+        f"a picture every {every_s} s, alone: median {median(alone.waits_s):.2f} s, "
+        f"p95 {alone.p95_s:.2f} s\n"
+        f"beside the video: {len(beside.waits_s)}, median {median(beside.waits_s):.2f} s, "
+        f"p95 {beside.p95_s:.2f} s; two batches of frames and its own time are {bound_s:.2f} s\n"
+        f"a video of {FRAMES} frames: alone {video_alone_s:.1f} s, beside the pictures "
+        f"{video_beside_s:.1f} s; they took {beside.worked_s:.1f} s, and it was slower by "
+        f"{100 * more_s / video_alone_s:.0f} % beyond that\n"
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else EVERY_S)

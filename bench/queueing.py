@@ -233,7 +233,7 @@ def multiply(installation: Installation, made: PredictionId, times: int) -> None
 
 def _copy(table: Table, key: str) -> str:
     names = [column.name for column in table.columns if column.identity is None]
-    values = [f"{name} || '_' || n" if name == key else name for name in names]
+    values = [f"'vs_' || left(md5({name} || n), 26)" if name == key else name for name in names]
     into, read = ", ".join(names), ", ".join(values)
     source = f"{table.name}, generate_series(1, :times) AS n WHERE {key} = :id"
     return f"INSERT INTO {table.name} ({into}) SELECT {read} FROM {source}"  # noqa: S608 - own names

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from visionseg.contract.status import Status
 from visionseg.queue.lanes import GPU_LANES, Lane, UnitKind
-from visionseg.records import predictions, turns, units
+from visionseg.records import predictions, shares, turns, units
 
 CANDIDATES = 8
 STAGES: Mapping[UnitKind, str] = {
@@ -59,6 +59,8 @@ def _claim_in(
     for prediction_id in candidates:
         status = predictions.lock_if_open(connection, prediction_id)
         if status is None:
+            continue
+        if status == Status.STARTING and not shares.take_room(connection, prediction_id):
             continue
         claimed = units.lease(connection, prediction_id, lane, owner, lease_s)
         if claimed is None:

@@ -148,22 +148,34 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             held = units.give_back(
                 connection, claim, after_s=back_off_s(tries), counts_attempt=True
             )
+        else:
+            held = units.drop(connection, claim)
+        if not held:
+            return False
+        if again:
             line = f"{claim.kind}: try {tries} failed ({refusal.code}), trying again"
             predictions.say(connection, claim.prediction_id, [line])
             turns.refresh(connection, claim.prediction_id)
         else:
-            held = units.drop(connection, claim)
-            if held and row.dry_run and refusal.code in TOLD_IN_PLAN:
-                plan = {"refusal": told(refusal)}
-                predictions.annotate(connection, claim.prediction_id, plan=plan)
-                _succeed(connection, installation, claim, Success(None), row.metrics)
-            elif held:
-                end_failed(connection, installation, claim.prediction_id, refusal)
-        if held:
-            shares.charge(connection, row.key_id, claim.unit_id)
-    if held:
-        announce(installation, row)
-    return held
+            _end(connection, installation, claim, row, refusal)
+        shares.charge(connection, row.key_id, claim.unit_id)
+    announce(installation, row)
+    return True
+
+
+def _end(
+    connection: Connection,
+    installation: Installation,
+    claim: Claim,
+    row: predictions.Record,
+    refusal: Refusal,
+) -> None:
+    """A failure that stays; what a dry run was asked for is to tell it."""
+    if not row.dry_run or refusal.code not in TOLD_IN_PLAN:
+        end_failed(connection, installation, claim.prediction_id, refusal)
+        return
+    predictions.annotate(connection, claim.prediction_id, plan={"refusal": told(refusal)})
+    _succeed(connection, installation, claim, Success(None), row.metrics)
 
 
 def end_failed(

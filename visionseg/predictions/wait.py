@@ -49,6 +49,7 @@ async def wait(hub: Hub, view: View, longest_s: float) -> Prediction:
     record = await view.record()
     if longest_s <= 0 or record.status in FINAL:
         return record
+    del record  # thousands may wait
     await hub.until_final(view.prediction_id, longest_s)
     return await view.record()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select, update
 
-from visionseg.contract.ids import KeyId
-from visionseg.records.tables import NOW, shares, units
+from visionseg.contract.ids import KeyId, PredictionId
+from visionseg.contract.status import Status
+from visionseg.records.tables import NOW, predictions, shares, units
 
 HALF_LIFE_S = 600.0
 """What a key used ten minutes ago counts half."""
+RUNNING: ColumnElement[str] = literal_column(f"'{Status.PROCESSING}'")
+"""Written out and not bound, so that every plan may use the index of what is worked on."""
 
 
 def add(
@@ -17,6 +20,40 @@ def add(
     """Writes the share of a new key."""
     values = {"key_id": key_id, "weight": weight, "max_running": max_running}
     connection.execute(insert(shares).values(**values))
+
+
+def at_cap() -> ColumnElement[bool]:
+    """Whether a key works on as many predictions as it may; null for a key without a cap."""
+    running = (
+        select(func.count())
+        .where(
+            predictions.c.key_id == shares.c.key_id,
+            predictions.c.status == RUNNING,
+            ~predictions.c.dry_run,
+        )
+        .correlate(shares)
+        .scalar_subquery()
+    )
+    return running >= shares.c.max_running
+
+
+def take_room(connection: Connection, prediction_id: PredictionId) -> bool:
+    """Whether the key of a prediction may begin it; always, if it is a dry run.
+
+    A capped key's row stays locked until the transaction ends, so that two claims do not both take
+    the last place; false, too, while another transaction holds it.
+    """
+    key_id = select(predictions.c.key_id).where(
+        predictions.c.id == prediction_id, ~predictions.c.dry_run
+    )
+    own = shares.c.key_id == key_id.scalar_subquery()
+    cap = connection.execute(select(shares.c.max_running).where(own)).scalar_one_or_none()
+    if cap is None:
+        return True
+    taken = select(shares.c.key_id).where(own).with_for_update(skip_locked=True)
+    if connection.execute(taken).one_or_none() is None:
+        return False
+    return not connection.execute(select(at_cap()).select_from(shares).where(own)).scalar_one()
 
 
 def decayed_seconds() -> ColumnElement[float]:

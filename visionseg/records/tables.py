@@ -132,6 +132,7 @@ predictions = Table(
         "dry_run",
         postgresql_where=text("status IN ('starting', 'processing')"),
     ),
+    Index("ix_predictions_running", "key_id", postgresql_where=text("status = 'processing'")),
     Index(
         "ix_predictions_held",
         "completed_at",
@@ -193,6 +194,15 @@ turns = Table(
         text("last_served_at NULLS FIRST"),
         "created_at",
         postgresql_where=text("ready > 0"),
+    ),
+    Index(
+        "ix_turns_begun",
+        "lane",
+        "key_id",
+        text("priority DESC"),
+        text("last_served_at NULLS FIRST"),
+        "created_at",
+        postgresql_where=text("ready > 0 AND begun"),
     ),
 )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    case,
     delete,
+    false,
     func,
     insert,
     literal,
@@ -22,11 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
-from visionseg.records.shares import decayed_seconds
+from visionseg.records.shares import at_cap, decayed_seconds
 from visionseg.records.tables import NOW, backlog, predictions, shares, turns, units
 
 MOST_COUNTED = 1000
@@ -95,38 +99,35 @@ def next_jobs(
     """
     own = _of_one_key(lane, engines, limit)
     used = decayed_seconds() / shares.c.weight
+    of_key = func.row_number().over(partition_by=shares.c.key_id, order_by=_order(own.c))
     statement = (
         select(own.c.prediction_id)
         .select_from(shares)
         .join(own, true())
-        .order_by(used, own.c.rank, own.c.last_served_at.asc().nulls_first(), own.c.created_at)
+        .order_by(used, of_key, own.c.last_served_at.asc().nulls_first(), own.c.created_at)
         .limit(limit)
     )
     return list(connection.execute(statement).scalars())
 
 
 def _of_one_key(lane: str, engines: Collection[str] | None, limit: int) -> LateralFromClause:
+    """A key's next jobs: of all, or of those begun, where it may begin no more."""
     c = turns.c
-    running = (
-        select(func.count())
-        .where(
-            predictions.c.key_id == shares.c.key_id,
-            predictions.c.status == Status.PROCESSING,
-            ~predictions.c.dry_run,
-        )
+    of_all = (
+        select(c.prediction_id, c.priority, c.last_served_at, c.created_at)
+        .where(c.lane == lane, c.key_id == shares.c.key_id, c.ready > 0, c.ready_at <= NOW)
+        .order_by(*_order(c))
+        .limit(limit)
         .correlate(shares)
-        .scalar_subquery()
-    )
-    may_begin = or_(shares.c.max_running.is_(None), running < shares.c.max_running)
-    ready = (c.lane == lane, c.key_id == shares.c.key_id, c.ready > 0, c.ready_at <= NOW)
-    order = (c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at)
-    rank = func.row_number().over(order_by=order).label("rank")
-    statement = select(c.prediction_id, c.last_served_at, c.created_at, rank).where(
-        *ready, or_(c.begun, may_begin)
     )
     if engines is not None:
-        statement = statement.where(c.engine.in_(engines))
-    return statement.order_by(*order).limit(limit).lateral("own")
+        of_all = of_all.where(c.engine.in_(engines))
+    is_full = case((shares.c.max_running.is_(None), false()), else_=at_cap())
+    return union_all(of_all.where(~is_full), of_all.where(c.begun, is_full)).lateral("own")
+
+
+def _order(c: ReadOnlyColumnCollection[str, Any]) -> tuple[ColumnElement[Any], ...]:
+    return c.priority.desc(), c.last_served_at.asc().nulls_first(), c.created_at
 
 
 def ready_lanes(connection: Connection, prediction_id: PredictionId) -> list[str]:
