@@ -32,6 +32,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "VISIONSEG_DATABASE_URL": services.database_url,
         "VISIONSEG_REDIS_URL": services.redis_url,
         "VISIONSEG_BROKER_URL": services.broker_url,
+        "VISIONSEG_DATABASE_ANSWER_S": str(services.database_answer_s),
         "VISIONSEG_HOME": str(settings.storage.home),
     }
     times = {f"VISIONSEG_{name.upper()}": str(value) for name, value in lease.model_dump().items()}
