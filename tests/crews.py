@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,7 +26,8 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """What a program of the installation is started with."""
     services, lease = settings.services, settings.lease
     own = {
         "VISIONSEG_DATABASE_URL": services.database_url,
@@ -42,12 +43,14 @@ def _environment(settings: Settings) -> dict[str, str]:
 class Worker:
     """One worker program and its pool processes: a process group."""
 
-    def __init__(self, settings: Settings, log: Path, processes: int, lanes: str) -> None:
+    def __init__(
+        self, settings: Settings, log: Path, processes: int, lanes: str, also: Mapping[str, str]
+    ) -> None:
         module = (sys.executable, "-m", "tests.fakes.worker")
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 (*module, "--lanes", lanes, "--processes", str(processes)),
-                env=_environment(settings),
+                env={**environment(settings), **also},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -88,9 +91,11 @@ class Crew:
         self._log = folder / "workers.log"
         self.workers: list[Worker] = []
 
-    def start(self, processes: int = 1, lanes: str = ALL_LANES) -> Worker:
-        """One more worker."""
-        worker = Worker(self._settings, self._log, processes, lanes)
+    def start(
+        self, processes: int = 1, lanes: str = ALL_LANES, also: Mapping[str, str] | None = None
+    ) -> Worker:
+        """One more worker; `also` goes into its environment."""
+        worker = Worker(self._settings, self._log, processes, lanes, also or {})
         self.workers.append(worker)
         return worker
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from fastapi import APIRouter, Request
@@ -91,8 +90,7 @@ def _open(installation: Installation, row: Row[Any], first: int) -> BinaryIO:
     try:
         file = installation.store.path(row.store_key).open("rb")
     except FileNotFoundError:
-        if row.expires_at is None or row.expires_at > datetime.now(UTC):
-            raise  # the store has lost it, or is away
-        raise Refusal(ErrorCode.GONE) from None
+        _find(installation, row.organisation_id, row.name)
+        raise  # it is not gone: the store has lost it, or is away
     file.seek(first)
     return file

@@ -84,7 +84,7 @@ def _schema_fault(connection: Connection) -> str | None:
 
 def _store_fault(installation: Installation) -> str | None:
     try:
-        installation.store.check()
+        installation.store.now()
     except OSError as error:
         log.warning("not_ready", error=str(error))
         return "the file store cannot be written"

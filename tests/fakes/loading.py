@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
+import structlog
+
 from tests.fakes.segmenters import BrightSegmenter, BrightSession
 from visionseg.config import Models
 from workers.segmenters.base import (
@@ -27,6 +29,8 @@ from workers.segmenters.base import (
 FATAL_FRAME = 12
 FRAME_S = 0.06
 PICTURE_S = 2.0
+LOADING = "fake_model_loading"
+LOAD_VARIABLE = "VISIONSEG_TEST_LOAD_S"
 
 
 class Noun(StrEnum):
@@ -109,5 +113,10 @@ class MoodySegmenter(BrightSegmenter):
 
 
 def load(settings: Models) -> MoodySegmenter:
-    """What stands in the registry of engines instead of the real model's `load`."""
+    """What stands in the registry of engines instead of the real model's `load`.
+
+    It takes as many seconds as `LOAD_VARIABLE` says.
+    """
+    structlog.get_logger().info(LOADING, pid=os.getpid())
+    time.sleep(float(os.environ.get(LOAD_VARIABLE) or 0))
     return MoodySegmenter()

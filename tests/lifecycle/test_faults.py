@@ -1,8 +1,7 @@
-"""Faults inside one process: cancel in every stage, full disks, answers and sessions lost."""
+"""Faults inside one process: cancel in every stage, answers and sessions lost."""
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,10 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from tests.lifecycle.conftest import Client
-from visionseg.artifacts.store import LocalStore, Stored
 from visionseg.config import Lease
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.models import LITE
-from visionseg.contract.status import FINAL, Status
+from visionseg.contract.status import Status
 from visionseg.predictions import finish
 from visionseg.predictions.cancel import cancel
 from visionseg.predictions.claim import claim
@@ -116,46 +114,6 @@ def test_of_cancel_and_success_at_once_one_wins_two_hundred_times(
         query = "SELECT prediction_id FROM events WHERE kind = 'completed'"
         told = connection.execute(text(query)).scalars().all()
     assert (len(told), len(set(told))) == (200, 200)
-
-
-class FullStore(LocalStore):
-    """A disk on which no more than so many files fit."""
-
-    def __init__(self, root: Path, fits: int) -> None:
-        super().__init__(root)
-        self.fits = fits
-
-    def put(self, key: str, source: Path) -> Stored:
-        if not self.fits:
-            raise OSError(errno.ENOSPC, "No space left on device", key)
-        self.fits -= 1
-        return super().put(key, source)
-
-
-def _try_again_now(installation: Installation) -> None:
-    with installation.database.begin() as connection:
-        connection.execute(text("UPDATE units SET not_before = clock_timestamp()"))
-        connection.execute(text("UPDATE turns SET ready_at = clock_timestamp()"))
-
-
-@pytest.mark.parametrize("freed", [True, False])
-def test_a_full_disk_is_tried_again_and_leaves_no_file(
-    installation: Installation, client: Client, bench: Bench, freed: bool
-) -> None:
-    made = client.image(save_overlay=True)
-    store = FullStore(installation.settings.storage.files, fits=1)
-    bench.installation = replace(installation, store=store)
-    while client.read(made).status not in FINAL:
-        bench.take_a_turn()
-        assert _stored(installation) == _named(installation)
-        store.fits = 9 if freed else 1
-        _try_again_now(installation)
-    record = client.read(made)
-    if freed:
-        assert record.status is Status.SUCCEEDED
-        assert "trying again" in record.logs
-    else:
-        assert (record.status, record.error_code) == (Status.FAILED, ErrorCode.INTERNAL)
 
 
 def test_an_outcome_committed_though_the_answer_was_lost_stays_committed(
