@@ -1,4 +1,4 @@
-"""A TCP relay before a server: it can stop forwarding without closing anything."""
+"""A TCP relay before a server: it can stop forwarding, or lose answers, and closes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Relay:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._silent = threading.Event()
+        self._losing = threading.Event()
         self._closing = threading.Event()
+        self._servers: set[socket.socket] = set()
         self._broken: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -45,6 +47,10 @@ class Relay:
             yield
         finally:
             self._silent.clear()
+
+    def lose_next_answer(self) -> None:
+        """Forwards what clients ask, and loses the next answer, with its connection."""
+        self._losing.set()
 
     def close(self) -> None:
         """Closes every connection."""
@@ -59,6 +65,9 @@ class Relay:
                 if source is self._listener:
                     self._accept()
                 elif self._silent.is_set():
+                    self._swallow(source, key.data)
+                elif self._losing.is_set() and source in self._servers:
+                    self._losing.clear()
                     self._swallow(source, key.data)
                 else:
                     self._forward(source, key.data)
@@ -78,6 +87,7 @@ class Relay:
             return
         self._selector.register(near, selectors.EVENT_READ, far)
         self._selector.register(far, selectors.EVENT_READ, near)
+        self._servers.add(far)
 
     def _swallow(self, *ends: socket.socket) -> None:
         """Bytes came from one end: from now on nothing more passes between the two."""

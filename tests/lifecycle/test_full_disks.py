@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from tests.lifecycle.conftest import Client
 from tests.serving import AT_ONCE, IMAGE_BODY, PREDICTIONS, bearer
+from tests.stores import named, stored, try_again_now
 from visionseg.artifacts.store import LocalStore, Stored
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.status import FINAL, Status
@@ -23,23 +24,6 @@ from visionseg.predictions.installation import Installation
 from workers.bench import Bench
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(2_000_000)
-
-
-def _stored(installation: Installation) -> set[Path]:
-    root = installation.settings.storage.files
-    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
-
-
-def _named(installation: Installation) -> set[Path]:
-    with installation.database.connect() as connection:
-        rows = connection.execute(text("SELECT store_key FROM files WHERE deleted_at IS NULL"))
-        return {Path(row.store_key) for row in rows}
-
-
-def _try_again_now(installation: Installation) -> None:
-    with installation.database.begin() as connection:
-        connection.execute(text("UPDATE units SET not_before = clock_timestamp()"))
-        connection.execute(text("UPDATE turns SET ready_at = clock_timestamp()"))
 
 
 class FullStore(LocalStore):
@@ -71,8 +55,8 @@ def test_a_disk_that_is_full_at_each_file_once_costs_tries_and_nothing_else(
     bench.installation = replace(installation, store=store)
     while client.read(made).status not in FINAL:
         bench.take_a_turn()
-        assert _stored(installation) == _named(installation)
-        _try_again_now(installation)
+        assert stored(installation) == named(installation)
+        try_again_now(installation)
     record = client.read(made)
     assert record.status is Status.SUCCEEDED, record
     assert "(storage_full), trying again" in record.logs
@@ -88,10 +72,10 @@ def test_a_disk_that_stays_full_is_a_failure_with_its_code(
     bench.installation = replace(installation, store=store)
     while client.read(made).status not in FINAL:
         bench.take_a_turn()
-        _try_again_now(installation)
+        try_again_now(installation)
     record = client.read(made)
     assert (record.status, record.error_code) == (Status.FAILED, ErrorCode.STORAGE_FULL)
-    assert _stored(installation) == _named(installation)
+    assert stored(installation) == named(installation)
 
 
 class FullScratch(LocalStore):
@@ -121,7 +105,7 @@ def test_a_full_disk_refuses_uploads_and_submissions_and_leaves_nothing(
         assert (reply.status_code, reply.json()["code"]) == (503, "storage_full")
         assert int(reply.headers["retry-after"]) > 0
         assert http.get(PREDICTIONS).json()["results"] == []
-    assert _stored(installation) == _named(installation) == set()
+    assert stored(installation) == named(installation) == set()
 
 
 REFUSE = """
@@ -158,11 +142,11 @@ def test_a_full_database_refuses_a_submission_and_leaves_nothing(
             reply = http.post(PREDICTIONS, json=IMAGE_BODY, headers=AT_ONCE)
             assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")
             assert len(refused) == 1
-            assert _stored(installation) == set()
+            assert stored(installation) == set()
             again = http.post(PREDICTIONS, json=IMAGE_BODY, headers=AT_ONCE)
             assert again.status_code == 202
         assert len(http.get(PREDICTIONS).json()["results"]) == 1
-    assert _stored(installation) == _named(installation)
+    assert stored(installation) == named(installation)
 
 
 def test_a_database_full_at_the_commit_of_a_unit_costs_no_second_try(
@@ -175,4 +159,4 @@ def test_a_database_full_at_the_commit_of_a_unit_costs_no_second_try(
     assert client.read(made).status is Status.SUCCEEDED
     with installation.database.connect() as connection:
         assert connection.execute(text("SELECT attempt FROM units")).scalar_one() == 1
-    assert _stored(installation) == _named(installation)
+    assert stored(installation) == named(installation)

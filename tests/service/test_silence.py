@@ -24,7 +24,7 @@ from tests.serving import (
 )
 from visionseg.config import Settings
 from visionseg.predictions.installation import Installation, assemble
-from visionseg.records.engine import ANSWER_S, DATABASE_AWAY, SERVER_SETTINGS, connect
+from visionseg.records.engine import ANSWER_S, DATABASE_AWAY, SERVER_SETTINGS, connect, unhurried
 
 ANSWER_WITHIN_S = 0.5
 
@@ -72,6 +72,15 @@ def test_an_idle_connection_that_fell_silent_is_replaced_before_its_use(
         with relay.silent(), pytest.raises(DATABASE_AWAY):
             _one(installation.database)
         assert _one(installation.database) == 1
+
+
+def test_a_statement_that_may_take_its_time_is_waited_for(settings: Settings) -> None:
+    slow = text(f"SELECT pg_sleep({3 * ANSWER_WITHIN_S})")
+    with _assembled(settings) as installation, installation.database.connect() as connection:
+        with unhurried(connection):
+            connection.execute(slow)
+        with pytest.raises(DATABASE_AWAY):
+            connection.execute(slow)
 
 
 def test_a_statement_is_cut_off_by_the_server_before_its_client_gives_up() -> None:

@@ -16,6 +16,7 @@ from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
 from visionseg.records import files, keys, predictions, turns, units
+from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
 
@@ -67,14 +68,25 @@ def submit(
         webhook=submission.webhook,
         webhook_events=submission.webhook_events_filter,
     )
+    planned = first_units(kind, fetch="url" in source.spec)
     try:
-        first = _write(installation, new, source, also)
-    except BaseException:
-        if source.stored is not None:
-            installation.store.delete(source.stored.store_key)
-        raise
-    installation.hints.wake(LANE_OF[first])
+        _write(installation, new, source, planned, also)
+    except BaseException as error:
+        if not (isinstance(error, DATABASE_AWAY) and _is_written(installation, prediction_id)):
+            if source.stored is not None:
+                installation.store.delete(source.stored.store_key)
+            raise
+    installation.hints.wake(LANE_OF[UnitKind(planned[0].kind)])
     return prediction_id
+
+
+def _is_written(installation: Installation, prediction_id: PredictionId) -> bool:
+    """Whether it was committed though the answer was lost. Raises what is in `DATABASE_AWAY`.
+
+    Then the stored input stays: if no row names it, it goes with the orphans.
+    """
+    with installation.database.connect() as connection:
+        return predictions.get(connection, prediction_id) is not None
 
 
 def refuse_if_full(installation: Installation, caller: Caller) -> None:
@@ -104,8 +116,13 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
     return echoed
 
 
-def _write(installation: Installation, new: NewPrediction, source: Source, also: Also) -> UnitKind:
-    planned = first_units(Kind(new.kind), fetch="url" in source.spec)
+def _write(
+    installation: Installation,
+    new: NewPrediction,
+    source: Source,
+    planned: list[NewUnit],
+    also: Also,
+) -> None:
     with installation.database.begin() as connection:
         predictions.add(connection, new)
         if source.stored is not None:
@@ -113,7 +130,6 @@ def _write(installation: Installation, new: NewPrediction, source: Source, also:
         units.add(connection, new.id, planned)
         turns.refresh(connection, new.id)
         also(connection, new.id)
-    return UnitKind(planned[0].kind)
 
 
 def first_units(kind: Kind, *, fetch: bool) -> list[NewUnit]:
