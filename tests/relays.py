@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import make_url
+import psycopg
+from sqlalchemy import Connection, make_url
 
 from visionseg.config import Services, Settings
 
@@ -32,9 +33,8 @@ class Relay:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._silent = threading.Event()
-        self._losing = threading.Event()
+        self._unheard: object = None
         self._closing = threading.Event()
-        self._servers: set[socket.socket] = set()
         self._broken: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -48,9 +48,12 @@ class Relay:
         finally:
             self._silent.clear()
 
-    def lose_next_answer(self) -> None:
-        """Forwards what clients ask, and loses the next answer, with its connection."""
-        self._losing.set()
+    def lose_answer_to(self, client: Connection) -> None:
+        """Forwards what this client asks, and loses the next answer to it with its connection."""
+        driver = client.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        with socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM) as line:
+            self._unheard = line.getsockname()
 
     def close(self) -> None:
         """Closes every connection."""
@@ -64,10 +67,7 @@ class Relay:
                 assert isinstance(source, socket.socket)
                 if source is self._listener:
                     self._accept()
-                elif self._silent.is_set():
-                    self._swallow(source, key.data)
-                elif self._losing.is_set() and source in self._servers:
-                    self._losing.clear()
+                elif self._silent.is_set() or self._is_unheard(key.data):
                     self._swallow(source, key.data)
                 else:
                     self._forward(source, key.data)
@@ -87,7 +87,13 @@ class Relay:
             return
         self._selector.register(near, selectors.EVENT_READ, far)
         self._selector.register(far, selectors.EVENT_READ, near)
-        self._servers.add(far)
+
+    def _is_unheard(self, listener: socket.socket) -> bool:
+        if self._unheard is None or listener.family != socket.AF_INET:
+            return False
+        with suppress(OSError):
+            return bool(listener.getpeername() == self._unheard)
+        return False
 
     def _swallow(self, *ends: socket.socket) -> None:
         """Bytes came from one end: from now on nothing more passes between the two."""

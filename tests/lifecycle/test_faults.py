@@ -123,10 +123,10 @@ def _losing_answers_to_commits(
             if statement.startswith(moment):
                 said.append(statement)
 
-        def lose(_connection: Connection) -> None:
+        def lose(connection: Connection) -> None:
             if len(said) == 1:
                 said.append("lost")
-                relay.lose_next_answer()
+                relay.lose_answer_to(connection)
 
         event.listen(cut_off.database, "before_cursor_execute", hear)
         event.listen(cut_off.database, "commit", lose)

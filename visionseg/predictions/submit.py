@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from visionseg.access.keys import Caller
 from visionseg.contract.errors import ErrorCode, Refusal
@@ -16,7 +17,6 @@ from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
 from visionseg.records import files, keys, predictions, turns, units
-from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
 
@@ -72,18 +72,20 @@ def submit(
     try:
         _write(installation, new, source, planned, also)
     except BaseException as error:
-        if not (isinstance(error, DATABASE_AWAY) and _is_written(installation, prediction_id)):
-            if source.stored is not None:
-                installation.store.delete(source.stored.store_key)
+        unsure = isinstance(error, DBAPIError) and error.connection_invalidated
+        if source.stored is not None and not unsure:
+            installation.store.delete(source.stored.store_key)
+        if not (unsure and _is_written(installation, prediction_id)):
             raise
     installation.hints.wake(LANE_OF[UnitKind(planned[0].kind)])
     return prediction_id
 
 
 def _is_written(installation: Installation, prediction_id: PredictionId) -> bool:
-    """Whether it was committed though the answer was lost. Raises what is in `DATABASE_AWAY`.
+    """Whether it was committed though the answer was lost.
 
-    Then the stored input stays: if no row names it, it goes with the orphans.
+    If not, or not yet, its stored input is left to the sweeper of orphans. Raises what is in
+    `DATABASE_AWAY`.
     """
     with installation.database.connect() as connection:
         return predictions.get(connection, prediction_id) is not None
