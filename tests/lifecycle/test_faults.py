@@ -108,6 +108,18 @@ def test_of_cancel_and_success_at_once_one_wins_two_hundred_times(
     assert (len(told), len(set(told))) == (200, 200)
 
 
+def test_an_outcome_that_is_committed_again_stays_as_it_is(
+    installation: Installation, client: Client
+) -> None:
+    made = client.image()
+    held = _leased(installation)
+    done = Outcome(success=Success(output_name="none"))
+    assert finish.complete(installation, held, done)
+    before = client.read(made)
+    assert finish.complete(installation, held, done)
+    assert client.read(made) == before
+
+
 @contextmanager
 def _losing_answers_to_commits(
     settings: Settings, moment: str
