@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match
 
 from api.languages import prefers_chinese
 from api.service import service_of
+from visionseg.artifacts.store import is_full
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.reply import FieldProblem, ProblemReply
 from visionseg.records.engine import DATABASE_AWAY
@@ -52,10 +53,11 @@ def answer(request: Request, refusal: Refusal) -> Response:
     )
 
 
-def unavailable() -> Refusal:
-    """Says that the database or the file store is away, and when to come again."""
-    headers = {"Retry-After": str(AWAY_RETRY_S)}
-    return Refusal(ErrorCode.SERVICE_UNAVAILABLE, headers=headers)
+def unavailable(error: Exception | None = None) -> Refusal:
+    """Says that the database or the file store is away, or full, and when to come again."""
+    full = error is not None and is_full(error)
+    code = ErrorCode.STORAGE_FULL if full else ErrorCode.SERVICE_UNAVAILABLE
+    return Refusal(code, headers={"Retry-After": str(AWAY_RETRY_S)})
 
 
 def register(app: FastAPI) -> None:
@@ -75,7 +77,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _away(request: Request, error: Exception) -> Response:
     log.error("database_or_store_away", path=request.url.path, exc_info=error)
-    return answer(request, unavailable())
+    return answer(request, unavailable(error))
 
 
 async def _bad_parameters(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,13 +27,15 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """What a program of the installation is started with."""
     services, http = settings.services, settings.http
     limits, lease = settings.limits, settings.lease
     own = {
         "VISIONSEG_DATABASE_URL": services.database_url,
         "VISIONSEG_REDIS_URL": services.redis_url,
         "VISIONSEG_BROKER_URL": services.broker_url,
+        "VISIONSEG_DATABASE_ANSWER_S": str(services.database_answer_s),
         "VISIONSEG_HOME": str(settings.storage.home),
         "VISIONSEG_PORT": str(http.port),
         "VISIONSEG_KEY_PEPPER": http.key_pepper.get_secret_value(),
@@ -49,11 +51,18 @@ def _environment(settings: Settings) -> dict[str, str]:
 class Program:
     """One program of the service and its children: a process group."""
 
-    def __init__(self, settings: Settings, log: Path, module: str, options: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Path,
+        module: str,
+        options: Sequence[str],
+        also: Mapping[str, str] | None = None,
+    ) -> None:
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 (sys.executable, "-m", module, *options),
-                env=_environment(settings),
+                env={**environment(settings), **(also or {})},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -89,9 +98,11 @@ class Program:
 class Worker(Program):
     """One worker program and its pool processes."""
 
-    def __init__(self, settings: Settings, log: Path, processes: int, lanes: str) -> None:
+    def __init__(
+        self, settings: Settings, log: Path, processes: int, lanes: str, also: Mapping[str, str]
+    ) -> None:
         options = ("--lanes", lanes, "--processes", str(processes))
-        super().__init__(settings, log, "tests.fakes.worker", options)
+        super().__init__(settings, log, "tests.fakes.worker", options, also)
 
 
 class Crew:
@@ -103,9 +114,11 @@ class Crew:
         self.workers: list[Worker] = []
         self.api: Program | None = None
 
-    def start(self, processes: int = 1, lanes: str = ALL_LANES) -> Worker:
-        """One more worker."""
-        worker = Worker(self._settings, self._log, processes, lanes)
+    def start(
+        self, processes: int = 1, lanes: str = ALL_LANES, also: Mapping[str, str] | None = None
+    ) -> Worker:
+        """One more worker; `also` goes into its environment."""
+        worker = Worker(self._settings, self._log, processes, lanes, also or {})
         self.workers.append(worker)
         return worker
 

@@ -24,6 +24,9 @@ class Services(_Section):
     redis_url: str = Field(default="", description="As redis-py takes it: redis://, unix://")
     broker_url: str = Field(default="", description="As Celery takes it: redis://, redis+socket://")
     pool_size: int = 10
+    database_answer_s: float = Field(
+        default=35.0, description="A connection silent for longer is closed; statements end at 30 s"
+    )
 
 
 class Storage(_Section):

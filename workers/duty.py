@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from visionseg.artifacts.store import is_full
 from visionseg.config import Lease
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.predictions import finish
@@ -149,9 +150,10 @@ def perform(
         except MemoryError:
             _fail(watch, installation, claim, Refusal(ErrorCode.OUT_OF_MEMORY))
             logger.warning("unit_out_of_memory")
-        except Exception:
+        except Exception as error:
             logger.exception("unit_broke")
-            _fail(watch, installation, claim, Refusal(ErrorCode.INTERNAL))
+            code = ErrorCode.STORAGE_FULL if is_full(error) else ErrorCode.INTERNAL
+            _fail(watch, installation, claim, Refusal(code))
 
 
 def _insist(watch: Watch, end: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
 from visionseg.records import workers
 from visionseg.records.engine import DATABASE_AWAY
-from visionseg.records.schema import current_revision, newest_revision
+from visionseg.records.schema import current_revision, fits, newest_revision
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["probes"])
@@ -78,19 +77,14 @@ def _database_fault(installation: Installation, alive: Counter[str]) -> str | No
 
 def _schema_fault(connection: Connection) -> str | None:
     found = current_revision(connection)
-    if found == _wanted_revision():
+    if fits(found):
         return None
-    return f"the schema is at revision {found}, not {_wanted_revision()}: run `visionseg migrate`"
-
-
-@cache
-def _wanted_revision() -> str | None:
-    return newest_revision()
+    return f"the schema is at revision {found}, not {newest_revision()}: run `visionseg migrate`"
 
 
 def _store_fault(installation: Installation) -> str | None:
     try:
-        installation.store.check()
+        installation.store.now()
     except OSError as error:
         log.warning("not_ready", error=str(error))
         return "the file store cannot be written"

@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol
 
+import structlog
+
 from tests.fakes.segmenters import BrightSegmenter, BrightSession
 from visionseg.config import Models
 from workers.segmenters.base import (
@@ -33,6 +35,8 @@ from workers.segmenters.lite import loading as lite
 FATAL_FRAME = 12
 FRAME_S = 0.06
 PICTURE_S = 2.0
+LOADING = "fake_model_loading"
+LOAD_VARIABLE = "VISIONSEG_TEST_LOAD_S"
 
 
 class Noun(StrEnum):
@@ -132,5 +136,10 @@ class MoodySegmenter(BrightSegmenter):
 
 
 def load(settings: Models) -> MoodySegmenter:
-    """What stands in the registry of engines instead of the real model's `load`."""
+    """What stands in the registry of engines instead of the real model's `load`.
+
+    It takes as many seconds as `LOAD_VARIABLE` says.
+    """
+    structlog.get_logger().info(LOADING, pid=os.getpid())
+    time.sleep(float(os.environ.get(LOAD_VARIABLE) or 0))
     return MoodySegmenter(settings)

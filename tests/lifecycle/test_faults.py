@@ -1,47 +1,37 @@
-"""Faults inside one process: cancel in every stage, full disks, answers and sessions lost."""
+"""Faults inside one process: cancel in every stage, answers and sessions lost."""
 
 from __future__ import annotations
 
-import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
 
 from tests.lifecycle.conftest import Client
-from visionseg.artifacts.store import LocalStore, Stored
-from visionseg.config import Lease
+from tests.relays import database_relayed
+from tests.stores import named, stored
+from visionseg.access.keys import Caller
+from visionseg.config import Lease, Settings
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.models import LITE
-from visionseg.contract.status import FINAL, Status
+from visionseg.contract.status import Status
 from visionseg.predictions import finish
 from visionseg.predictions.cancel import cancel
 from visionseg.predictions.claim import claim
 from visionseg.predictions.finish import Outcome, Success
-from visionseg.predictions.installation import Installation
+from visionseg.predictions.installation import Installation, assemble
 from visionseg.predictions.sweep import LOCK as SWEEP_LOCK
 from visionseg.predictions.sweep import sweep
 from visionseg.queue.lanes import Lane, UnitKind
 from visionseg.records import units
 from workers.bench import Bench
 from workers.hosts import owner_name
-
-
-def _stored(installation: Installation) -> set[Path]:
-    root = installation.settings.storage.files
-    return {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
-
-
-def _named(installation: Installation) -> set[Path]:
-    with installation.database.connect() as connection:
-        rows = connection.execute(text("SELECT store_key FROM files WHERE deleted_at IS NULL"))
-        return {Path(row.store_key) for row in rows}
 
 
 @pytest.mark.parametrize("kind", list(UnitKind))
@@ -69,7 +59,7 @@ def test_a_cancel_in_any_stage_ends_the_job_and_leaves_no_file_without_a_row(
     assert (record.status, record.output) == (Status.CANCELED, None)
     assert record.released_at is not None
     assert bench._claim(bench.lanes) is None
-    assert _stored(installation) == _named(installation)
+    assert stored(installation) == named(installation)
 
 
 def test_a_job_canceled_in_the_queue_is_released_at_once(
@@ -118,47 +108,7 @@ def test_of_cancel_and_success_at_once_one_wins_two_hundred_times(
     assert (len(told), len(set(told))) == (200, 200)
 
 
-class FullStore(LocalStore):
-    """A disk on which no more than so many files fit."""
-
-    def __init__(self, root: Path, fits: int) -> None:
-        super().__init__(root)
-        self.fits = fits
-
-    def put(self, key: str, source: Path) -> Stored:
-        if not self.fits:
-            raise OSError(errno.ENOSPC, "No space left on device", key)
-        self.fits -= 1
-        return super().put(key, source)
-
-
-def _try_again_now(installation: Installation) -> None:
-    with installation.database.begin() as connection:
-        connection.execute(text("UPDATE units SET not_before = clock_timestamp()"))
-        connection.execute(text("UPDATE turns SET ready_at = clock_timestamp()"))
-
-
-@pytest.mark.parametrize("freed", [True, False])
-def test_a_full_disk_is_tried_again_and_leaves_no_file(
-    installation: Installation, client: Client, bench: Bench, freed: bool
-) -> None:
-    made = client.image(save_overlay=True)
-    store = FullStore(installation.settings.storage.files, fits=1)
-    bench.installation = replace(installation, store=store)
-    while client.read(made).status not in FINAL:
-        bench.take_a_turn()
-        assert _stored(installation) == _named(installation)
-        store.fits = 9 if freed else 1
-        _try_again_now(installation)
-    record = client.read(made)
-    if freed:
-        assert record.status is Status.SUCCEEDED
-        assert "trying again" in record.logs
-    else:
-        assert (record.status, record.error_code) == (Status.FAILED, ErrorCode.INTERNAL)
-
-
-def test_an_outcome_committed_though_the_answer_was_lost_stays_committed(
+def test_an_outcome_that_is_committed_again_stays_as_it_is(
     installation: Installation, client: Client
 ) -> None:
     made = client.image()
@@ -168,6 +118,62 @@ def test_an_outcome_committed_though_the_answer_was_lost_stays_committed(
     before = client.read(made)
     assert finish.complete(installation, held, done)
     assert client.read(made) == before
+
+
+@contextmanager
+def _losing_answers_to_commits(
+    settings: Settings, moment: str
+) -> Iterator[tuple[Installation, list[str]]]:
+    """An installation that never hears of its first commit after a statement that begins so."""
+    services = settings.services.model_copy(update={"database_answer_s": 1.0})
+    hasty = settings.model_copy(update={"services": services})
+    with database_relayed(hasty) as (relay, through):
+        cut_off = assemble(through, "visionseg tests")
+        said: list[str] = []
+
+        def hear(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith(moment):
+                said.append(statement)
+
+        def lose(connection: Connection) -> None:
+            if len(said) == 1:
+                said.append("lost")
+                relay.lose_answer_to(connection)
+
+        event.listen(cut_off.database, "before_cursor_execute", hear)
+        event.listen(cut_off.database, "commit", lose)
+        yield cut_off, said
+        cut_off.close()
+
+
+def test_an_outcome_committed_though_the_answer_was_lost_stays_committed(
+    installation: Installation, client: Client, bench: Bench
+) -> None:
+    made = client.image()
+    moment = "INSERT INTO files"
+    with _losing_answers_to_commits(installation.settings, moment) as (cut_off, said):
+        bench.installation = cut_off
+        bench.take_a_turn()
+        assert said[1] == "lost"
+    record = client.read(made)
+    assert record.status is Status.SUCCEEDED
+    assert stored(installation) == named(installation)
+    with installation.database.connect() as connection:
+        assert connection.execute(text("SELECT attempt FROM units")).scalar_one() == 1
+        told = connection.execute(text("SELECT 1 FROM events WHERE kind = 'completed'")).all()
+        assert len(told) == 1
+
+
+def test_a_submission_committed_though_the_answer_was_lost_is_accepted_with_its_input(
+    installation: Installation, caller: Caller, client: Client, bench: Bench
+) -> None:
+    moment = "INSERT INTO predictions"
+    with _losing_answers_to_commits(installation.settings, moment) as (cut_off, said):
+        made = Client(cut_off, caller).image()
+        assert said[1] == "lost"
+    bench.take_a_turn()
+    assert client.read(made).status is Status.SUCCEEDED
+    assert stored(installation) == named(installation)
 
 
 class CutOff:
@@ -199,7 +205,7 @@ def test_a_session_lost_while_a_unit_is_committed_costs_no_second_try(
     assert record.status is Status.SUCCEEDED
     with installation.database.connect() as connection:
         assert connection.execute(text("SELECT attempt FROM units")).scalar_one() == 1
-    assert _stored(installation) == _named(installation)
+    assert stored(installation) == named(installation)
 
 
 def test_a_session_lost_while_claiming_ends_the_turn_and_the_next_one_goes_on(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.fakes.clocks import shifted
 from tests.fakes.tls_sites import TlsSite, hang_up, tls_site
 from tests.lifecycle.receivers import BASE, OWNER, Receiver, reaching
 from tests.serving import finish_next, take
@@ -83,6 +84,17 @@ def test_a_receiver_gets_the_final_record_signed_and_with_files_by_url(
         (1, 200, None)
     ]
     assert not receiver.deliver()
+
+
+def test_a_sender_with_a_wrong_clock_signs_the_time_of_the_database(
+    receiver: Receiver, installation: Installation
+) -> None:
+    receiver.submit()
+    finish_next(installation)
+    with shifted(2 * 3600):
+        (posted,) = receiver.deliver_all()
+    secret = secrets_of(installation.database, receiver.caller.key_id)[0]
+    assert Webhook(secret).verify(posted.body, posted.headers)
 
 
 def test_the_public_address_of_the_service_goes_before_that_of_the_submission(

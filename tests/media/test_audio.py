@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
+from visionseg.artifacts.store import is_full
 from workers.media.audio import NoSound, cut_audio
 from workers.media.limits import Limits
 from workers.media.plan import FramePlan, select_frames
@@ -61,3 +62,11 @@ def test_sound_that_ends_before_the_range_says_so(clip: Clip, tmp_path: Path) ->
     silent = clip("short_sound.mkv")
     with pytest.raises(NoSound, match="in that range"):
         cut_audio(silent, tmp_path / "sound.mp4", plan_of(silent, 3.0), Limits())
+
+
+def test_a_full_disk_is_a_failure_and_not_a_video_without_sound(clip: Clip, tmp_path: Path) -> None:
+    (tmp_path / ".sound.mp4.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space") as failed:
+        cut_audio(clip("cfr.mp4"), tmp_path / "sound.mp4", plan_of(clip("cfr.mp4")), Limits())
+    assert is_full(failed.value)
+    assert list(tmp_path.iterdir()) == []

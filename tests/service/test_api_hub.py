@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,30 @@ def test_a_thousand_waiters_share_their_queries(installation: Installation, call
             assert all(await pending)
 
     asyncio.run(scenario())
+
+
+class MuteNotices(Notices):
+    """Publishes nothing, as if every message were lost."""
+
+    def tell(self, prediction_id: PredictionId) -> None:
+        """Says nothing."""
+
+
+def test_a_notice_that_is_lost_delays_its_waiters_and_no_more(
+    installation: Installation, caller: Caller
+) -> None:
+    prediction_id = _submit(installation, caller)
+    mute = replace(installation, notices=MuteNotices(installation.settings.services.redis_url))
+
+    async def scenario() -> None:
+        async with _hub(installation) as hub:
+            await _until(lambda: hub.subscribed)
+            waiting = asyncio.create_task(hub.until_final(prediction_id, 60))
+            await asyncio.to_thread(finish_next, mute)
+            assert await waiting
+
+    asyncio.run(scenario())
+    mute.notices.close()
 
 
 def test_closing_ends_every_wait(installation: Installation, caller: Caller) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import httpx2
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from tests.serving import AT_ONCE, IMAGE_BODY, PREDICTIONS, bearer, finish_next
+from tests.serving import AT_ONCE, IMAGE_BODY, PREDICTIONS, bearer, finish_next, running
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.sweep import sweep
 
 DATA = bytes(range(256)) * 4096  # 1 MiB: several pieces
 SIZE = len(DATA)
@@ -99,3 +102,28 @@ def test_other_organisations_and_strangers_get_nothing(
     assert (other.status_code, other.json()["code"]) == (404, "not_found")
     assert client.get(url, headers={"Authorization": ""}).status_code == 401
     assert client.get(f"{url}x").status_code == 404
+
+
+def test_a_file_swept_away_while_it_is_sent_is_sent_whole_and_then_gone(
+    installation: Installation, make_key: Callable[..., str]
+) -> None:
+    data = DATA * 24  # more than the sockets between take by themselves
+    with (
+        running(installation) as server,
+        httpx2.Client(base_url=server.url, headers=bearer(make_key()), timeout=60) as http,
+    ):
+        made = http.post(PREDICTIONS, json=IMAGE_BODY, headers=AT_ONCE).json()
+        finish_next(installation, data)
+        address = http.get(made["urls"]["get"]).json()["output"]
+        with http.stream("GET", address) as reply:
+            pieces = reply.iter_bytes()
+            received = next(pieces)
+            with installation.database.begin() as connection:
+                connection.execute(text("UPDATE files SET expires_at = clock_timestamp()"))
+            with installation.database.connect() as connection:
+                kept = text("SELECT 1 FROM files WHERE deleted_at IS NULL")
+                while connection.execute(kept).all():
+                    sweep(installation)
+            assert [*installation.settings.storage.files.rglob("*.png")] == []
+            assert received + b"".join(pieces) == data
+        assert http.get(address).status_code == 410

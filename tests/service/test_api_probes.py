@@ -65,12 +65,20 @@ def test_an_old_schema_or_a_lost_store_is_not_ready(
     client: TestClient, installation: Installation
 ) -> None:
     with installation.database.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     shutil.rmtree(installation.settings.storage.home, ignore_errors=True)
     installation.settings.storage.home.write_bytes(b"a file where a folder should be")
     reply = client.get("/readyz")
     assert (reply.status_code, reply.json()["code"]) == (503, "service_unavailable")
     assert [one["pointer"] for one in reply.json()["errors"]] == ["/database", "/store"]
+
+
+def test_a_schema_that_a_newer_release_migrated_is_ready(
+    client: TestClient, installation: Installation
+) -> None:
+    with installation.database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of tomorrow'"))
+    assert client.get("/readyz").status_code == 200
 
 
 def test_without_database_it_lives_but_refuses_with_503(homeless: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -99,12 +100,23 @@ class LocalStore:
                 if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < moment:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def check(self) -> None:
-        """Raises `OSError` if the store cannot be written."""
+    def now(self) -> float:
+        """The time by the clock that the files' times are by (seconds since 1970).
+
+        On a shared disk that is not this machine's. Raises `OSError` if nothing can be written.
+        """
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = self._scratch / f"probe-{secrets.token_hex(4)}"
         probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk, or what its user may fill of it, is full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _sync_and_sum(path: Path) -> tuple[str, int]:

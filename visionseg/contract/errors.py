@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     QUEUE_FULL = "queue_full"
     SERVICE_UNAVAILABLE = "service_unavailable"
+    STORAGE_FULL = "storage_full"
     INPUT_REFUSED = "input_refused"
     INPUT_UNREACHABLE = "input_unreachable"
     INPUT_TOO_LARGE = "input_too_large"
@@ -191,6 +192,14 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "The database or the file store cannot be reached; try again later.",
         "服务不可用",
         "无法连接数据库或文件存储，请稍后再试。",
+        retryable=True,
+    ),
+    C.STORAGE_FULL: ErrorKind(
+        503,
+        "No room left",
+        "The file store has no room left; try again later.",
+        "存储空间不足",
+        "文件存储已没有空间，请稍后再试。",
         retryable=True,
     ),
     C.INPUT_REFUSED: ErrorKind(

@@ -157,13 +157,13 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             predictions.say(connection, claim.prediction_id, [line])
             turns.refresh(connection, claim.prediction_id)
         else:
-            _end(connection, installation, claim, row, refusal)
+            _fail_for_good(connection, installation, claim, row, refusal)
         shares.charge(connection, row.key_id, claim.unit_id)
     announce(installation, row)
     return True
 
 
-def _end(
+def _fail_for_good(
     connection: Connection,
     installation: Installation,
     claim: Claim,

@@ -49,7 +49,9 @@ def assemble(settings: Settings, application: str) -> Installation:
     if missing := [name for name, value in wanted.items() if not value]:
         raise ValueError(f"set {', '.join(missing)}, or run `visionseg up`, which sets them")
     return Installation(
-        database=connect(services.database_url, services.pool_size, application),
+        database=connect(
+            services.database_url, services.pool_size, application, services.database_answer_s
+        ),
         store=LocalStore(settings.storage.files),
         hints=Hints(make_app(services.broker_url, publisher=True)),
         notices=Notices(services.redis_url),

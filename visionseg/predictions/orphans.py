@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -22,13 +21,14 @@ BATCH = 1000
 def delete_orphans(installation: Installation, older_than_s: float = YOUNGEST_S) -> int:
     """Deletes the stored files that no row names and that are old enough; returns how many."""
     deleted = 0
-    keys = installation.store.keys_older_than(time.time() - older_than_s)
+    now = installation.store.now()
+    keys = installation.store.keys_older_than(now - older_than_s)
     while batch := list(islice(keys, BATCH)):
         for key in _unnamed(installation, batch):
             installation.store.delete(key)
             log.warning("orphan_deleted", store_key=key)
             deleted += 1
-    installation.store.clear_scratch(time.time() - SCRATCH_S)
+    installation.store.clear_scratch(now - SCRATCH_S)
     return deleted
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from visionseg.access.keys import Caller
 from visionseg.contract.ids import PredictionId, new_prediction_id
@@ -74,13 +75,16 @@ def submit(
         dry_run=submission.dry_run,
         plan=_begun_plan(installation, caller) if submission.dry_run else None,
     )
+    planned = first_units(kind, fetch="url" in source.spec, dry_run=submission.dry_run)
     try:
-        first = _write(installation, new, source, also)
-    except BaseException:
-        if source.stored is not None:
+        _write(installation, new, source, planned, also)
+    except BaseException as error:
+        unsure = isinstance(error, DBAPIError) and error.connection_invalidated
+        if source.stored is not None and not unsure:
             installation.store.delete(source.stored.store_key)
-        raise
-    installation.hints.wake(LANE_OF[first])
+        if not (unsure and _is_written(installation, prediction_id)):
+            raise
+    installation.hints.wake(LANE_OF[UnitKind(planned[0].kind)])
     return prediction_id
 
 
@@ -91,6 +95,16 @@ def _begun_plan(installation: Installation, caller: Caller) -> dict[str, Any]:
     return {"refusal": None if refusal is None else told(refusal)}
 
 
+def _is_written(installation: Installation, prediction_id: PredictionId) -> bool:
+    """Whether it was committed though the answer was lost.
+
+    If not, or not yet, its stored input is left to the sweeper of orphans. Raises what is in
+    `DATABASE_AWAY`.
+    """
+    with installation.database.connect() as connection:
+        return predictions.get(connection, prediction_id) is not None
+
+
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
     echoed = dict(given)
     if source.echo is not None:
@@ -98,8 +112,13 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
     return echoed
 
 
-def _write(installation: Installation, new: NewPrediction, source: Source, also: Also) -> UnitKind:
-    planned = first_units(Kind(new.kind), fetch="url" in source.spec, dry_run=new.dry_run)
+def _write(
+    installation: Installation,
+    new: NewPrediction,
+    source: Source,
+    planned: list[NewUnit],
+    also: Also,
+) -> None:
     with installation.database.begin() as connection:
         predictions.add(connection, new)
         if source.stored is not None:
@@ -107,7 +126,6 @@ def _write(installation: Installation, new: NewPrediction, source: Source, also:
         units.add(connection, new.id, planned)
         turns.refresh(connection, new.id)
         also(connection, new.id)
-    return UnitKind(planned[0].kind)
 
 
 def first_units(kind: Kind, *, fetch: bool, dry_run: bool) -> list[NewUnit]:

@@ -19,7 +19,16 @@ from visionseg.predictions.deliver import free_lost
 from visionseg.predictions.finish import end_failed, lose
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
-from visionseg.records import deliveries, files, idempotency, predictions, turns, units, workers
+from visionseg.records import (
+    deliveries,
+    files,
+    idempotency,
+    predictions,
+    shares,
+    turns,
+    units,
+    workers,
+)
 
 log = structlog.get_logger(__name__)
 LOCK = 0x76735F7377656570  # "vs_sweep"
@@ -40,6 +49,8 @@ def sweep(installation: Installation) -> None:
         delete_expired_files(installation)
         with installation.database.begin() as connection:
             workers.forget_old(connection)
+            shares.add_missing(connection)
+            turns.name_keys(connection)
             idempotency.forget_all_old(connection, installation.settings.limits.idempotency_keep_s)
             turns.count_backlog(connection)
             ready = turns.ready_units(connection)

@@ -36,12 +36,12 @@ class Receiving:
     def expect(self, size_bytes: int) -> None:
         """Refuses at once what is too large, or larger than the disk has room for.
 
-        Raises `Refusal`: payload_too_large, service_unavailable.
+        Raises `Refusal`: payload_too_large, storage_full.
         """
         if size_bytes > self._left_bytes:
             raise _too_large(self._installation)
         if size_bytes + SPARE_BYTES > shutil.disk_usage(self._path.parent).free:
-            raise Refusal(ErrorCode.SERVICE_UNAVAILABLE, "The file store has no room for it.")
+            raise Refusal(ErrorCode.STORAGE_FULL, headers={"Retry-After": "60"})
 
     def write(self, data: bytes) -> None:
         """Takes the next bytes. Raises `Refusal` (payload_too_large)."""

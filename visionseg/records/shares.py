@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from visionseg.contract.ids import KeyId, PredictionId
 from visionseg.contract.status import Status
-from visionseg.records.tables import NOW, predictions, shares, units
+from visionseg.records.tables import NOW, api_keys, predictions, shares, units
 
 HALF_LIFE_S = 600.0
 """What a key used ten minutes ago counts half."""
@@ -20,6 +30,13 @@ def add(
     """Writes the share of a new key."""
     values = {"key_id": key_id, "weight": weight, "max_running": max_running}
     connection.execute(insert(shares).values(**values))
+
+
+def add_missing(connection: Connection) -> None:
+    """Writes the shares of keys that a release without shares made, while it still ran beside."""
+    found = select(api_keys.c.id).where(~exists().where(shares.c.key_id == api_keys.c.id))
+    statement = upsert(shares).from_select(["key_id"], found)
+    connection.execute(statement.on_conflict_do_nothing(index_elements=["key_id"]))
 
 
 def at_cap() -> ColumnElement[bool]:

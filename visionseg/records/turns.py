@@ -88,6 +88,16 @@ def refresh(connection: Connection, prediction_id: PredictionId) -> None:
     connection.execute(_REFRESH, {"prediction_id": prediction_id})
 
 
+def name_keys(connection: Connection) -> None:
+    """Gives turns their key that a release without shares wrote, while it still ran beside."""
+    statement = update(turns).where(
+        turns.c.prediction_id == predictions.c.id,
+        turns.c.key_id.is_(None),
+        turns.c.ready > 0,
+    )
+    connection.execute(statement.values(key_id=predictions.c.key_id))
+
+
 def next_jobs(
     connection: Connection, lane: str, engines: Collection[str] | None, limit: int
 ) -> list[PredictionId]:

@@ -13,6 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
+from visionseg.artifacts.store import is_full
 from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.container import open_container
@@ -55,6 +56,8 @@ def cut_audio(
             if not written:
                 raise NoSound("The video has no sound in that range.")
     except (av.FFmpegError, ValueError) as error:
+        if is_full(error):  # a result without its sound would be a wrong one
+            raise
         raise NoSound("The sound of the video could not be read.") from error
 
 

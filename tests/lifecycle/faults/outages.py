@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -28,12 +30,21 @@ def empty_redis(plant: Plant) -> bool:
         return bool(client.flushall())
 
 
-def restart_redis(plant: Plant) -> bool:
+@contextmanager
+def without_redis(plant: Plant) -> Iterator[None]:
+    """Redis is killed, and started again, empty, when the block ends."""
     server = plant.servers.redis._server
     server.kill()
-    time.sleep(REDIS_AWAY_S)
-    server.start()
-    until(lambda: _redis_answers(plant))
+    try:
+        yield
+    finally:
+        server.start()
+        until(lambda: _redis_answers(plant))
+
+
+def restart_redis(plant: Plant) -> bool:
+    with without_redis(plant):
+        time.sleep(REDIS_AWAY_S)
     return True
 
 

@@ -10,15 +10,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx2
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 
+from tests.conftest import PEPPER
 from tests.crews import until
 from tests.fakes.loading import Noun
 from tests.lifecycle.conftest import Client
 from tests.lifecycle.faults.conftest import Plant
+from tests.lifecycle.faults.outages import without_redis
+from tests.serving import IMAGE_BODY, PREDICTIONS, bearer, running, with_http
+from visionseg.access import keys
+from visionseg.access.scopes import Scope
+from visionseg.contract.ids import PredictionId
 from visionseg.predictions.cancel import cancel
 from visionseg.queue.hints import Hints
 from visionseg.queue.lanes import Lane
@@ -30,14 +36,6 @@ pytestmark = pytest.mark.xdist_group("faults")
 
 def _redis(plant: Plant) -> Redis:
     return Redis.from_url(plant.servers.redis.url)
-
-
-def _answers(plant: Plant) -> bool:
-    try:
-        with _redis(plant) as client:
-            return bool(client.ping())
-    except RedisError:
-        return False
 
 
 def test_hints_lost_while_work_is_queued_are_made_up_for(plant: Plant, clip_uri: str) -> None:
@@ -64,10 +62,8 @@ def test_redis_killed_and_started_again_loses_no_work(plant: Plant) -> None:
     worker = plant.worker()
     with worker.frozen():
         made = [plant.client.image() for _ in range(5)]
-        plant.servers.redis._server.kill()
-        made.append(plant.client.image())
-    plant.servers.redis._server.start()
-    until(lambda: _answers(plant))
+        with without_redis(plant):
+            made.append(plant.client.image())
     for one in made:
         plant.succeeded(one)
     assert worker.runs
@@ -81,6 +77,40 @@ def _frozen(pid: int | None) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    "away_s", [3, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
+def test_redis_away_while_jobs_run_are_queued_and_posted_delays_them_and_no_more(
+    plant: Plant, clip_uri: str, away_s: int
+) -> None:
+    worker = plant.worker()
+    begun = plant.client.video(video=clip_uri, prompt=Noun.SLOW, output_format="coco_rle")
+    plant.holder(begun)
+    made_key = keys.create(plant.installation.database, PEPPER, "test", (Scope.SEGMENT,), "default")
+    with (
+        running(with_http(plant.installation, heartbeat_after_s=0.5)) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with without_redis(plant):
+            held = pool.submit(
+                httpx2.post,
+                f"{server.url}{PREDICTIONS}",
+                json=IMAGE_BODY,
+                headers=bearer(made_key.secret),
+                timeout=500,
+                trust_env=False,
+            )
+            queued = [plant.client.image() for _ in range(3)]
+            time.sleep(away_s)
+        posted = held.result().json()
+    assert posted["status"] == "succeeded"
+    for one in (begun, *queued, PredictionId(posted["id"])):
+        assert "worker lost" not in plant.succeeded(one).logs
+        query = "SELECT attempt FROM units WHERE prediction_id = :id"
+        assert {row.attempt for row in plant.rows(query, id=one)} == {1}
+    assert worker.runs
 
 
 def test_submissions_and_cancels_are_answered_while_redis_is_frozen(plant: Plant) -> None:
