@@ -86,7 +86,7 @@ def test_pictures_that_a_video_lets_go_first_are_not_its_own_time(
     make_bench(Interrupted(client.image)).take_a_turn()
     with installation.database.connect() as connection:
         query = text("SELECT kind, seconds FROM units WHERE kind IN ('chunk', 'image')")
-        took: dict[str, float] = dict(connection.execute(query).tuples().all())
+        took: dict[str, float] = {row.kind: row.seconds for row in connection.execute(query)}
     assert took["chunk"] > took["image"] > 1
     assert took["chunk"] - _measured(installation)["chunk"].unit_s > 1
 
