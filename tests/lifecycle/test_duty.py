@@ -1,4 +1,4 @@
-"""A claim while it is worked on: cancel, shutdown, loss, silence, dead owners, giving way."""
+"""A claim while it is worked on: cancel, shutdown, loss, silence, dead owners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from tests.fakes.segmenters import BrightSegmenter, Patient
+from tests.fakes.segmenters import Patient
 from tests.lifecycle.conftest import Client
 from visionseg.config import Lease
 from visionseg.contract.ids import PredictionId
@@ -25,7 +25,6 @@ from workers.app import Parent
 from workers.bench import Bench
 from workers.duty import Reason, Watch
 from workers.hosts import owner_is_alive, owner_name, this_host
-from workers.segmenters.base import Rgb, ShouldStop
 
 
 def test_a_cancel_stops_the_work_and_releases_the_prediction(
@@ -157,39 +156,3 @@ def test_a_worker_tells_that_it_lives_and_that_it_drains(installation: Installat
         workers.leave(connection, parent.id)
         assert workers.alive(connection) == []
         assert workers.is_draining(connection, parent.id)
-
-
-class Ordering(BrightSegmenter):
-    """Remembers in which order pictures and frames were looked at."""
-
-    def __init__(self) -> None:
-        self.order: list[str] = []
-
-    def before_each(self, should_stop: ShouldStop) -> None:
-        self.order.append("picture")
-
-
-def test_a_video_gives_way_to_pictures_between_two_batches(
-    client: Client,
-    make_bench: Callable[..., Bench],
-    clip_uri: str,
-    small_chunks: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    segmenter = Ordering()
-    waiting: list[PredictionId] = []
-
-    def look(image: Rgb, label: str, object_id: int = 0) -> list[object]:
-        segmenter.order.append("frame")
-        if segmenter.order.count("frame") == 10:
-            waiting.append(client.image())
-        return []
-
-    monkeypatch.setattr("tests.fakes.segmenters.bright", look)
-    monkeypatch.setattr("workers.bench.GIVE_WAY_EVERY_S", 0)
-    video = client.video(video=clip_uri)
-    make_bench(segmenter).take_a_turn()
-    assert client.read(waiting[0]).status is Status.SUCCEEDED
-    assert client.read(video).status is Status.SUCCEEDED
-    assert segmenter.order.index("picture") < 13
-    assert segmenter.order.count("frame") == 31
