@@ -15,8 +15,7 @@ SAM3 = DEFAULT_MODEL
 class ModelCard:
     """One model: the names it is asked by and what it takes.
 
-    `closed_vocabulary` means that words outside visionseg.contract.vocabulary are refused;
-    `has_engine` false, that workers of this version cannot load it.
+    `closed_vocabulary` means that words outside visionseg.contract.vocabulary are refused.
     """
 
     name: str
@@ -27,18 +26,12 @@ class ModelCard:
     boxes: bool = True
     video: bool = True
     closed_vocabulary: bool = False
-    has_engine: bool = True
 
 
 MODELS: Mapping[str, ModelCard] = {
     card.name: card
     for card in (
-        ModelCard(
-            SAM3,
-            DEFAULT_PROVIDER,
-            "SAM3: any concept in words, clicks and boxes",
-            has_engine=False,
-        ),
+        ModelCard(SAM3, DEFAULT_PROVIDER, "SAM3: any concept in words, clicks and boxes"),
         ModelCard(
             LITE,
             DEFAULT_PROVIDER,
