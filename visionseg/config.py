@@ -88,6 +88,14 @@ class Models(_Section):
     model_config = SettingsConfigDict(env_prefix="", frozen=True, extra="ignore")
 
     sam3_weights: str = Field(default="", description="A local folder or a hub id")
+    sam3_device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1")
+    sam3_precision: str = Field(
+        default="auto", description="auto (bf16 on a GPU, fp32 on a CPU), bf16, fp32"
+    )
+    sam3_batch: int = Field(
+        default=0, ge=0, description="Pictures at once; 0: 8 on a GPU, 1 on a CPU"
+    )
+    sam3_warm_up: bool = Field(default=True, description="Run one picture when a worker starts")
     embedded_fallback: bool = Field(
         default=False, description="Let embedded/lite answer for facebook/sam3 without weights"
     )

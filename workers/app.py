@@ -15,6 +15,7 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from visionseg.config import Settings, installed_version
 from visionseg.contract.ids import WorkerId, new_worker_id
+from visionseg.predictions.engines import served
 from visionseg.predictions.finish import lose
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.predictions.orphans import delete_orphans
@@ -25,7 +26,6 @@ from visionseg.records import units, workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.hosts import owner_is_alive, this_host
 from workers.pulse import Pulses
-from workers.segmenters.registry import ENGINES
 from workers.tasks import LANES_VARIABLE, PULSES_VARIABLE, WORKER_VARIABLE
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ class Parent:
                 host=self._host,
                 pid=os.getpid(),
                 lanes=[lane.value for lane in self._lanes],
-                engines=list(ENGINES),
+                engines=served(self._installation.settings.models),
                 version=installed_version(),
                 processes=self._processes,
             )

@@ -12,6 +12,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from visionseg.config import Settings, read_settings
 from visionseg.contract.ids import WorkerId
+from visionseg.predictions.engines import served
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.queue.app import LOOK
 from visionseg.queue.lanes import GPU_LANES, Lane
@@ -39,7 +40,7 @@ def load_segmenters(settings: Settings, lanes: list[Lane]) -> dict[str, Segmente
     """The models that a process serving these lanes needs; none for the CPU lanes."""
     if not set(lanes) & set(GPU_LANES):
         return {}
-    return {name: engine.load(settings.models) for name, engine in ENGINES.items()}
+    return {name: ENGINES[name].load(settings.models) for name in served(settings.models)}
 
 
 def open_bench(settings: Settings) -> Bench:

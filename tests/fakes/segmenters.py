@@ -96,6 +96,9 @@ class BrightSegmenter:
             session.seen = json.loads(state)["seen"]
         return session
 
+    def cautions(self, concepts: Sequence[str]) -> list[str]:
+        return []
+
     def before_each(self, should_stop: ShouldStop) -> None:
         """What a misbehaving one does first."""
 

@@ -109,7 +109,7 @@ def test_the_commands_a_document_names_exist(path: Path) -> None:
     )
     made = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
     assert made <= set(targets)
-    for words in re.findall(r"(?:^|\s)visionseg ([a-z -]+)", code, re.MULTILINE):
+    for words in re.findall(r"(?:^|\s)visionseg ([a-z0-9 -]+)", code, re.MULTILINE):
         _check_command(words)
 
 

@@ -9,8 +9,8 @@ import pytest
 from visionseg.config import Models
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import ImageSubmission
-from visionseg.contract.models import LITE
-from visionseg.predictions.engines import choose
+from visionseg.contract.models import LITE, SAM3
+from visionseg.predictions.engines import choose, served
 
 ALONE = Models(embedded_fallback=False)
 FALLING_BACK = Models(embedded_fallback=True)
@@ -58,7 +58,9 @@ def test_an_unknown_word_alone_is_refused_with_the_list() -> None:
     assert "giraffe" in refusal.value.problems[0].detail
 
 
-def test_weights_of_a_model_without_an_engine_change_nothing() -> None:
-    with pytest.raises(Refusal) as refusal:
-        choose(_asked(), Models(sam3_weights="/some/where", embedded_fallback=False))
-    assert refusal.value.code is ErrorCode.MODEL_UNAVAILABLE
+def test_where_weights_are_named_sam3_answers_any_words() -> None:
+    settings = Models(sam3_weights="/some/where", embedded_fallback=True)
+    choice = choose(_asked(prompt="gizmo"), settings)
+    assert (choice.engine, choice.warnings) == (SAM3, ())
+    assert served(settings) == (SAM3, LITE)
+    assert served(ALONE) == (LITE,)

@@ -15,9 +15,9 @@ SAM3 = DEFAULT_MODEL
 class ModelCard:
     """One model: the names it is asked by and what it takes.
 
-    `closed_vocabulary` means that words outside visionseg.contract.vocabulary are refused;
-    `has_engine` false, that workers of this version cannot load it. `image_s` and `frame_s` are
-    the seconds to expect of a picture and of a video's frame before any was measured.
+    `closed_vocabulary` means that words outside visionseg.contract.vocabulary are refused.
+    `image_s` and `frame_s` are the seconds to expect of a picture and of a video's frame before
+    any was measured.
     """
 
     name: str
@@ -28,7 +28,6 @@ class ModelCard:
     boxes: bool = True
     video: bool = True
     closed_vocabulary: bool = False
-    has_engine: bool = True
     image_s: float | None = None
     frame_s: float | None = None
 
@@ -36,12 +35,7 @@ class ModelCard:
 MODELS: Mapping[str, ModelCard] = {
     card.name: card
     for card in (
-        ModelCard(
-            SAM3,
-            DEFAULT_PROVIDER,
-            "SAM3: any concept in words, clicks and boxes",
-            has_engine=False,
-        ),
+        ModelCard(SAM3, DEFAULT_PROVIDER, "SAM3: any concept in words, clicks and boxes"),
         ModelCard(
             LITE,
             DEFAULT_PROVIDER,

@@ -25,9 +25,13 @@ class Choice:
 
 
 def available(model: str, settings: Models) -> bool:
-    """Whether workers of this installation can load the model."""
-    has_weights = model != SAM3 or bool(settings.sam3_weights)
-    return MODELS[model].has_engine and has_weights
+    """Whether workers of this installation load the model."""
+    return model != SAM3 or bool(settings.sam3_weights)
+
+
+def served(settings: Models) -> tuple[str, ...]:
+    """The models that workers of this installation load."""
+    return tuple(model for model in MODELS if available(model, settings))
 
 
 def choose(submission: AnySubmission, settings: Models) -> Choice:
@@ -84,14 +88,10 @@ def _check_words(submission: AnySubmission) -> tuple[str, ...]:
 
 
 def _not_installed(model: str) -> Refusal:
-    if MODELS[model].has_engine:
-        way = "Set SAM3_WEIGHTS to a folder with its weights"
-    else:
-        way = "This version has no engine for it yet"
     return Refusal(
         ErrorCode.MODEL_UNAVAILABLE,
-        f"{model} is not installed here. {way}. Or ask for the model {LITE}, or set "
-        "EMBEDDED_FALLBACK=1 to let that one answer.",
+        f"{model} is not installed here. Set SAM3_WEIGHTS to its weights, ask for the model "
+        f"{LITE}, or set EMBEDDED_FALLBACK=1 to let that one answer.",
         headers={"Retry-After": "300"},
     )
 

@@ -19,7 +19,7 @@ from visionseg.records import units
 from visionseg.records.files import NewFile, Role
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
-from workers.jobs.prompts import video_prompts
+from workers.jobs.prompts import concepts_of, video_prompts
 from workers.jobs.work import Work
 from workers.media.decode import VideoFrame, read_frames
 from workers.media.plan import FramePlan, load_plan
@@ -84,10 +84,15 @@ def _follow(
     missing: list[int] = []
     path = work.scratch / "shard"
     written: list[int] = []
+    segmenter = work.needed_segmenter()
+    warnings = segmenter.cautions(concepts_of(asked_video(work)))
     with ShardWriter(path, plan.picture.height, plan.picture.width) as shard:
         for found, place in _results(work, plan, span, session, waiting, missing):
             shard.write(ShardFrame(*place, found.instances))
             written.append(place[0])
+            warnings += found.warnings
+    if missing:
+        warnings.append("Some frames of the video cannot be decoded and were left out.")
     name = part_name(plan, written or list(span), "rle.jsonl.gz")
     stored = work.put(Role.SHARD, name, path, "application/gzip").at(span.start)
     files, result_keys = _keep(work, session, span)
@@ -98,13 +103,12 @@ def _follow(
         "missing": len(missing),
         **result_keys,
     }
-    segmenter = work.needed_segmenter()
     return Outcome(
         result=result,
         frames_done=len(span),
         files=[stored, *files],
         log_lines=[f"chunk: frames {span.start} to {span.stop - 1} of {len(plan)}"],
-        warnings=["Some frames of the video cannot be decoded and were left out."] * bool(missing),
+        warnings=list(dict.fromkeys(warnings)),
         columns={"version": f"{segmenter.name} {segmenter.version}"},
     )
 

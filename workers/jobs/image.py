@@ -35,7 +35,8 @@ def run(work: Work) -> Outcome:
     image = open_image(work.source, media_limits(work.installation.settings.limits))
     work.checkpoint()
     started = time.monotonic()
-    found = segmenter.segment([image], [image_prompts(asked)], work.should_stop)[0]
+    prompts = image_prompts(asked)
+    found = segmenter.segment([image], [prompts], work.should_stop)[0]
     seconds = time.monotonic() - started
     work.moved(1)
     files, output = _Files(work, asked, image, found).write()
@@ -45,6 +46,7 @@ def run(work: Work) -> Outcome:
         frames_done=1,
         files=files,
         log_lines=[f"image: {width}x{height}, {len(found)} found by {engine}"],
+        warnings=segmenter.cautions(prompts.concepts),
         columns={"version": engine},
         success=Success(
             output_name=output.name,

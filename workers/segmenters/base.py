@@ -106,10 +106,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """The objects on one processed frame; `index` counts processed frames of the video from 0."""
+    """The objects on one processed frame; `index` counts processed frames of the video from 0.
+
+    `warnings` are for the client, such as that objects were left out.
+    """
 
     index: int
     instances: tuple[Instance, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class Session(Protocol):
@@ -154,4 +158,8 @@ class Segmenter(Protocol):
 
         Raises `ValueError` where `state` is not a state of this model's version.
         """
+        ...
+
+    def cautions(self, concepts: Sequence[str]) -> list[str]:
+        """What a client should be warned of about these concepts."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from visionseg.config import Models
-from visionseg.contract.models import LITE
+from visionseg.contract.models import LITE, SAM3
 from workers.segmenters.base import Segmenter
 
 
@@ -30,4 +30,5 @@ class Engine:
 
 ENGINES: Mapping[str, Engine] = {
     LITE: Engine("workers.segmenters.lite.loading", chunk_frames=100, batch_frames=1),
+    SAM3: Engine("workers.segmenters.sam3.loading", chunk_frames=160, batch_frames=8),
 }

@@ -69,6 +69,10 @@ class LiteSegmenter:
             return FollowingSession(self._models, asked, options, state)
         return ApartSession(self._models, asked, state)
 
+    def cautions(self, concepts: Sequence[str]) -> list[str]:  # noqa: ARG002 - one of the interface
+        """Nothing: what is not understood is told when a prediction is submitted."""
+        return []
+
     def _segment_one(
         self, image: Rgb, prompts: ImagePrompts, should_stop: ShouldStop
     ) -> list[Instance]:

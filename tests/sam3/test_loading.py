@@ -1,0 +1,163 @@
+"""Finding, fetching and loading SAM3's weights, and what is told where something is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from visionseg.artifacts.hub import fetch_weights, find_weights
+from visionseg.artifacts.weights import WeightsError
+from visionseg.config import Models
+from workers.segmenters.registry import ENGINES
+from workers.segmenters.sam3.precision import choose
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_engine_is_loaded_from_a_folder_and_tells_how_it_computes(tiny_folder: Path) -> None:
+    engine = ENGINES["facebook/sam3"]
+    assert engine.chunk_frames % engine.batch_frames == 0
+    segmenter = engine.load(Models(sam3_weights=str(tiny_folder)))
+    assert segmenter.name == "facebook/sam3"
+    assert "fp32" in segmenter.version
+
+
+def test_a_folder_without_weights_is_told_with_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json, \*\.safetensors"):
+        find_weights(str(tmp_path))
+    with pytest.raises(WeightsError, match="no such folder, nor is it a hub id"):
+        find_weights(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_of_something_else_is_told(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match="holds no SAM3"):
+        ENGINES["facebook/sam3"].load(Models(sam3_weights=str(tmp_path)))
+
+
+def _in_a_clean_process(code: str, **environment: str) -> str:
+    """What a program with this environment prints; the hub's library reads it when imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+_TRY = """
+from visionseg.artifacts.hub import fetch_weights, find_weights
+from visionseg.artifacts.weights import WeightsError
+try:
+    {call}
+except WeightsError as error:
+    print(error)
+"""
+
+
+def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(tmp_path: Path) -> None:
+    told = _in_a_clean_process(
+        _TRY.format(call="find_weights('facebook/sam3')"),
+        HF_HOME=str(tmp_path),
+        HF_ENDPOINT="http://127.0.0.1:9",
+    )
+    for part in ("not on this machine", "Accept the licence", "HF_TOKEN", "weights fetch --sam3"):
+        assert part in told
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A hub that shows a gated repository, and another that it hides."""
+
+    def do_GET(self) -> None:
+        gated = "facebook" in self.path
+        self.send_response(403 if gated else 401)
+        self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
+        self.send_header("X-Error-Message", "no")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Refusing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("facebook/sam3", "is gated"), ("nobody/nothing", "does not show it without a token")],
+)
+def test_a_missing_licence_or_token_is_told_with_what_to_do(
+    hub: str, tmp_path: Path, source: str, told: str
+) -> None:
+    printed = _in_a_clean_process(
+        _TRY.format(call=f"fetch_weights('{source}', print)"),
+        HF_HOME=str(tmp_path),
+        HF_ENDPOINT=hub,
+    )
+    assert told in printed
+    assert "Accept the licence" in printed
+    assert "HF_TOKEN" in printed
+
+
+def test_a_folder_is_not_fetched(tiny_folder: Path) -> None:
+    assert fetch_weights(str(tiny_folder), print) == tiny_folder
+
+
+def test_the_numbers_follow_the_device_and_wrong_words_are_told() -> None:
+    assert not choose("cpu", "auto").bfloat16
+    assert choose("cpu", "bf16").bfloat16
+    with pytest.raises(ValueError, match="SAM3_PRECISION"):
+        choose("cpu", "fp8")
+    with pytest.raises(WeightsError, match="no such folder"):
+        ENGINES["facebook/sam3"].load(Models(sam3_weights="/nowhere/at/all"))
+
+
+def test_the_check_loads_the_model_and_runs_a_picture(tiny_folder: Path) -> None:
+    command = [sys.executable, "-m", "workers.trial"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_WEIGHTS": str(tiny_folder)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "ran one picture" in done.stdout
+    environment["SAM3_WEIGHTS"] = "/nowhere/at/all"
+    failed = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert "cannot run here" in failed.stderr
+
+
+def test_weights_that_are_not_there_fail_the_check_of_the_command_line(tmp_path: Path) -> None:
+    code = (
+        "from click.testing import CliRunner\n"
+        "from visionseg.commands.main import main\n"
+        "for words in (['weights', 'check'], ['weights', 'fetch', '--sam3']):\n"
+        "    done = CliRunner().invoke(main, words)\n"
+        "    print(done.exit_code, done.output)\n"
+    )
+    printed = _in_a_clean_process(code, SAM3_WEIGHTS=str(tmp_path))
+    assert printed.count("it holds no SAM3 weights") >= 1
+    assert "0 " not in printed.splitlines()[0][:2]

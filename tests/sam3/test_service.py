@@ -1,0 +1,148 @@
+"""SAM3 through the API, the queue and real workers, on the tiny weights."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx2
+import pytest
+from PIL import Image
+
+from tests.fakes.tiny_sam3 import film
+from visionseg.artifacts.weights import names_of, wrong_files
+from visionseg.commands.background import Background, running
+from visionseg.config import Models
+
+FINAL = {"succeeded", "failed", "canceled"}
+FRAMES = 20
+
+pytestmark = [
+    pytest.mark.skipif(
+        bool(wrong_files(Models().cache, names_of("model"))),
+        reason="run `visionseg weights fetch` first",
+    ),
+    pytest.mark.xdist_group("whole service"),
+]
+
+
+@pytest.fixture(scope="module")
+def service(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
+    settings = {
+        "SAM3_WEIGHTS": str(tiny_folder),
+        "SAM3_BATCH": "4",
+        "OMP_NUM_THREADS": "1",
+        "EMBEDDED_FALLBACK": "0",
+    }
+    with running(tmp_path_factory.mktemp("home"), settings) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(service: Background) -> Iterator[httpx2.Client]:
+    with httpx2.Client(
+        base_url=service.address, headers=service.headers, timeout=300, trust_env=False
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def picture() -> str:
+    file = io.BytesIO()
+    Image.fromarray(film(1)[0]).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 96, 54, "yuv420p"
+        for frame in film(FRAMES):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _finished(client: httpx2.Client, route: str, given: dict[str, Any]) -> dict[str, Any]:
+    reply = client.post(
+        f"/v1/vision-segment/{route}", json={"input": given}, headers={"Prefer": "respond-async"}
+    )
+    assert reply.status_code == 202, reply.text
+    record: dict[str, Any] = reply.json()
+    while record["status"] not in FINAL:
+        time.sleep(0.2)
+        record = client.get(record["urls"]["get"]).json()
+    assert record["status"] == "succeeded", record
+    assert record["version"].startswith("facebook/sam3 ")
+    return record
+
+
+def test_any_words_are_answered_by_sam3(client: httpx2.Client, picture: str) -> None:
+    listed = client.get("/v1/vision-segment/models").json()["models"]
+    assert all(model["available"] for model in listed)
+    asked = {"image": picture, "prompt": "a gizmo, red ball", "threshold": 0.1}
+    record = _finished(client, "predictions", {**asked, "include_scores": True})
+    assert record["warnings"] == []
+    assert set(record["metrics"]["labels"]) == {"a gizmo", "red ball"}
+    assert record["scores"] == sorted(record["scores"], reverse=True)
+
+
+def test_words_too_long_are_told(client: httpx2.Client, picture: str) -> None:
+    asked = {"image": picture, "prompt": "a red ball on a chair " * 12, "threshold": 0.1}
+    (warning,) = _finished(client, "predictions", asked)["warnings"]
+    assert "first 32 tokens" in warning
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"point_prompts": [{"x": 30, "y": 20}]},
+        {"box_prompts": [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}]},
+        {
+            "prompt": "person",
+            "threshold": 0.1,
+            "box_prompts": [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}],
+            "point_prompts": [{"x": 30, "y": 20}],
+        },
+    ],
+    ids=["a point", "a box", "all together"],
+)
+def test_marks_on_pictures_are_answered(
+    client: httpx2.Client, picture: str, marks: dict[str, Any]
+) -> None:
+    record = _finished(client, "predictions", {"image": picture, **marks, "include_boxes": True})
+    assert record["boxes"]
+
+
+@pytest.mark.parametrize("output_format", ["mp4", "frames", "masks", "coco_rle"])
+def test_videos_come_in_every_format(client: httpx2.Client, clip: str, output_format: str) -> None:
+    marks = [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40, "frame_index": 0, "object_id": 3}]
+    record = _finished(
+        client,
+        "video",
+        {
+            "video": clip,
+            "prompt": "person",
+            "threshold": 0.1,
+            "box_prompts": marks,
+            "output_format": output_format,
+        },
+    )
+    assert record["metrics"]["frames"] == FRAMES
+    names = {one["name"]: one["url"] for one in record["artifacts"]}
+    index = json.loads(client.get(names["index.json"]).content)
+    assert [frame["source_frame"] for frame in index["frames"]] == list(range(FRAMES))
+    ids = {one["id"] for frame in index["frames"] for one in frame["objects"]}
+    assert 3 in ids
+    if output_format == "masks":
+        archive = client.get(next(url for name, url in names.items() if name.endswith(".zip")))
+        assert len(zipfile.ZipFile(io.BytesIO(archive.content)).namelist()) > FRAMES

@@ -1,0 +1,236 @@
+"""A video followed: features looked up some frames ahead, objects tracked frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from workers.segmenters.base import (
+    FrameResult,
+    Instance,
+    Rgb,
+    SessionOptions,
+    ShouldStop,
+    Stopped,
+    VideoPrompts,
+)
+from workers.segmenters.combine import UNNAMED
+from workers.segmenters.sam3.drawing import draw_apart
+from workers.segmenters.sam3.features import Detections, Features
+from workers.segmenters.sam3.finder import tight_box
+from workers.segmenters.sam3.memory import SHOWN, FlatSession
+from workers.segmenters.sam3.network import Network
+from workers.segmenters.sam3.shown import (
+    begun_by,
+    check_prompts,
+    corrected_by,
+    marks_on,
+    shown_ids,
+)
+from workers.segmenters.sam3.state import Following, load_state, save_state
+from workers.segmenters.sam3.tracking import MOST_OBJECTS, Followed, Found, Frame
+
+LOOKS_AFTER_NEW = 15
+"""Frames on which the detector looks after a new object, so that it is confirmed or dropped."""
+TOO_MANY = f"There are more than {MOST_OBJECTS} objects of a concept; the others were left out."
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Frames looked up together; `found` by concept, then frame, where all were looked for."""
+
+    seen: Features
+    maps: list[Tensor]
+    positions: list[Tensor]
+    found: list[list[Detections]] | None
+
+    def at(self, place: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The tracker's maps of one frame and their position encodings."""
+        maps = [level[:, place : place + 1] for level in self.maps]
+        return maps, [
+            one[:, place : place + 1] if one.shape[1] > 1 else one for one in self.positions
+        ]
+
+
+class FollowingSession:
+    """One video being followed.
+
+    Concepts are held back until later frames confirm them (`hotstart_delay`), so a result comes
+    that many frames late; objects that only the client shows are told at once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        version: str,
+        prompts: VideoPrompts,
+        options: SessionOptions,
+        state: bytes | None,
+    ) -> None:
+        self._network = network
+        self._version = version
+        self._prompts = prompts
+        self._concepts = tuple(dict.fromkeys(prompts.concepts))
+        self._every = options.re_detect_every
+        self._delay = network.model.hotstart_delay if self._concepts else 0
+        self._now = self._begin(state)
+
+    def step(self, frames: Sequence[Rgb], should_stop: ShouldStop) -> list[FrameResult]:
+        """The results that are final now.
+
+        After `Stopped` the session has taken in the frames before; go on from an earlier state.
+        """
+        final: list[FrameResult] = []
+        with self._network.computing():
+            for block in self._blocks(frames):
+                if should_stop():
+                    raise Stopped
+                first = self._now.index
+                ahead = self._look_ahead(block, first)
+                for number, frame in enumerate(block):
+                    if number and should_stop():
+                        raise Stopped
+                    place = (first + number) % self._network.batch
+                    self._hold(self._follow(ahead, place, (frame.shape[0], frame.shape[1])))
+                    final += self._release(self._delay)
+        return final
+
+    def flush(self) -> list[FrameResult]:
+        """Everything that is still held back."""
+        return self._release(1)
+
+    def state(self) -> bytes:
+        """The tracker's memory, the counters, and the results held back."""
+        return save_state(self._now, self._version)
+
+    def close(self) -> None:
+        """Drops the tracker's memory."""
+        self._now = Following(self._new_session())
+
+    def _begin(self, state: bytes | None) -> Following:
+        session = self._new_session()
+        if state is not None:
+            return load_state(state, self._version, session, self._network.device)
+        session.max_obj_id = max(shown_ids(self._prompts), default=0)
+        return Following(session)
+
+    def _new_session(self) -> FlatSession:
+        session = FlatSession(self._network.device)
+        session.prompts = dict(enumerate(self._concepts))
+        return session
+
+    def _blocks(self, frames: Sequence[Rgb]) -> Iterator[Sequence[Rgb]]:
+        """Frames that go through the encoder together: those of one multiple of the batch."""
+        batch, taken = self._network.batch, 0
+        while taken < len(frames):
+            room = batch - self._now.index % batch
+            yield frames[taken : taken + room]
+            taken += room
+
+    def _look_ahead(self, block: Sequence[Rgb], first: int) -> Ahead:
+        """Each frame at its own place in a batch of one size, so that chunks change no bit."""
+        batch = self._network.batch
+        pixels = self._network.pixels(block)
+        place = first % batch
+        padded = pixels.new_zeros(batch, *pixels.shape[1:])
+        padded[place : place + len(block)] = pixels
+        seen = self._network.look(padded)
+        found = None
+        if self._every == 1:
+            found = [self._detect(seen, concept, batch) for concept in self._concepts]
+        return Ahead(seen, *self._network.model.tracker_view(seen), found)
+
+    def _detect(self, seen: Features, concept: str, count: int) -> list[Detections]:
+        return self._network.detect(seen, [self._network.words(concept)] * count)
+
+    def _follow(self, ahead: Ahead, place: int, size: tuple[int, int]) -> FrameResult:
+        now, model = self._now, self._network.model
+        if now.index == 0:
+            check_prompts(self._prompts, size)
+        maps, positions = ahead.at(place)
+        marks = marks_on(self._prompts, now.index, size)
+        followed_before = set(now.session.obj_ids)
+        new = {one: given for one, given in marks.items() if one not in followed_before}
+        shown = begun_by(self._network, maps, size, new)
+        logits = {object_id: one.logits for object_id, one in shown.items()}
+        frame = Frame(now.index, maps, positions, self._found(ahead, place), logits)
+        followed = model.follow(now.session, frame, self._prompts.threshold)
+        known = {one: given for one, given in marks.items() if one in followed.logits}
+        shown |= corrected_by(self._network, maps, size, known, followed.logits)
+        if shown:
+            model.show(
+                now.session, now.index, {object_id: one.logits for object_id, one in shown.items()}
+            )
+            followed.logits.update((object_id, one.logits) for object_id, one in shown.items())
+            followed.scores.update((object_id, one.score) for object_id, one in shown.items())
+        result = self._result(followed, size)
+        self._advance(followed)
+        return result
+
+    def _found(self, ahead: Ahead, place: int) -> Found | None:
+        """The likely detections on a frame; none where the detector does not look at it."""
+        now, model = self._now, self._network.model
+        if not self._concepts:
+            return None
+        if now.index % self._every and now.index > now.looks_until:
+            return None
+        if ahead.found is not None:
+            raw = [found[place] for found in ahead.found]
+        else:
+            seen = ahead.seen.row(place)
+            raw = [self._detect(seen, concept, 1)[0] for concept in self._concepts]
+        return {
+            number: model.likely(found, self._prompts.threshold) for number, found in enumerate(raw)
+        }
+
+    def _advance(self, followed: Followed) -> None:
+        now, model = self._now, self._network.model
+        if followed.began:
+            now.looks_until = now.index + LOOKS_AFTER_NEW
+        for object_id in followed.removed:
+            now.held = [_without(result, object_id) for result in now.held]
+        now.session.forget(
+            now.index,
+            max(model.hotstart_unmatch_thresh, model.hotstart_dup_thresh),
+            few_pointers=model.differences.few_pointers,
+        )
+        now.index += 1
+
+    def _result(self, followed: Followed, size: tuple[int, int]) -> FrameResult:
+        told = sorted(set(followed.logits) - followed.hidden - followed.removed)
+        warnings = (TOO_MANY,) if followed.dropped else ()
+        if not told:
+            return FrameResult(self._now.index, (), warnings)
+        concepts = [self._now.session.obj_id_to_prompt_id[object_id] for object_id in told]
+        scores = [followed.scores[object_id] for object_id in told]
+        logits = torch.stack([followed.logits[object_id] for object_id in told])
+        masks = draw_apart(logits, size, scores, concepts)
+        instances = (
+            Instance(
+                mask,
+                tight_box(mask),
+                round(min(1.0, max(0.0, score)), 4),
+                UNNAMED if concept == SHOWN else self._concepts[concept],
+                object_id,
+            )
+            for object_id, mask, score, concept in zip(told, masks, scores, concepts, strict=True)
+        )
+        seen = tuple(one for one in instances if one.mask.area)
+        return FrameResult(self._now.index, seen, warnings)
+
+    def _hold(self, result: FrameResult) -> None:
+        self._now.held.append(result)
+
+    def _release(self, delay: int) -> list[FrameResult]:
+        """The results that `delay` frames, their own counted, have passed by."""
+        count = max(0, len(self._now.held) - max(1, delay) + 1)
+        ready, self._now.held = self._now.held[:count], self._now.held[count:]
+        return ready
+
+
+def _without(result: FrameResult, object_id: int) -> FrameResult:
+    kept = tuple(one for one in result.instances if one.object_id != object_id)
+    return replace(result, instances=kept)

@@ -1,0 +1,63 @@
+"""How numbers are held: full precision on a CPU, half of the weights in bfloat16 on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+_HEAVY = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """Where and how the model computes."""
+
+    device: torch.device
+    bfloat16: bool
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Runs what is inside without gradients and, in bfloat16, under autocast.
+
+        Raises `MemoryError` where the GPU's memory is full, after freeing what is not in use.
+        """
+        kind = self.device.type
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16),
+            ):
+                yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from error
+
+
+def choose(device: str, precision: str) -> Numerics:
+    """The numerics for two settings, each of which may be `auto`.
+
+    Raises `ValueError` for a device that is not there, or an unknown word.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"SAM3_DEVICE is {device}, but torch sees no GPU here")
+    if precision not in {"auto", "bf16", "fp32"}:
+        raise ValueError(f"SAM3_PRECISION is {precision}, not one of: auto, bf16, fp32")
+    half = precision == "bf16" or (precision == "auto" and device.startswith("cuda"))
+    return Numerics(torch.device(device), half)
+
+
+def cast_heavy_weights(model: nn.Module) -> None:
+    """Holds the weights of linear and convolution layers in bfloat16, and nothing else.
+
+    Under autocast this gives exactly what full-precision weights give, in half the memory;
+    casting the whole model would round coordinates, which moves boxes by pixels.
+    """
+    for module in model.modules():
+        if isinstance(module, _HEAVY):
+            module.to(torch.bfloat16)
