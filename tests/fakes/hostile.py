@@ -6,9 +6,8 @@ import ctypes
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
-
-import numpy as np
 
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.jail.desk import Desk
@@ -39,6 +38,12 @@ def hang(desk: Desk) -> Result:
     return {}
 
 
+def hang_up(desk: Desk) -> Result:
+    """Closes its line and lives on."""
+    os.close(desk._parent)
+    return hang(desk)
+
+
 def live_for_ever(desk: Desk) -> Result:
     while True:
         desk.alive()
@@ -50,9 +55,20 @@ def burn(desk: Desk) -> Result:
 
 
 def hoard(desk: Desk) -> Result:
+    """Takes memory in ever smaller pieces, until there is none for a word."""
     hoarded = []
+    for size_bytes in (1 << 24, 1 << 18, 1 << 12, 1 << 8):
+        with suppress(MemoryError):
+            while True:
+                hoarded.append(bytearray(size_bytes))
+    raise MemoryError(len(hoarded))
+
+
+def fill_disk(desk: Desk) -> Result:
+    assert desk.target is not None
     while True:
-        hoarded.append(np.zeros(1 << 24, np.uint8))
+        desk.target.write(bytes(1 << 16))
+        desk.target.flush()
 
 
 def tell_process(desk: Desk) -> Result:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from workers.media.jail.confine import Allowance, Walls, confine, offered_walls
 from workers.media.jail.desk import Desk
+from workers.media.jail.syscalls import this_machine
 
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 PLENTY = 1 << 40
@@ -90,10 +91,12 @@ def run_program(_: Path) -> None:
 
 
 def fork(_: Path) -> None:
-    pid = os.fork()
-    if pid == 0:
+    if os.fork() == 0:
         os._exit(0)
-    os.waitpid(pid, 0)
+
+
+def change_root(place: Path) -> None:
+    os.chroot(place)
 
 
 def trace_parent(_: Path) -> None:
@@ -106,8 +109,21 @@ def signal_parent(_: Path) -> None:
     os.kill(os.getppid(), 0)
 
 
+def signal_parents_thread(_: Path) -> None:
+    machine, parent = this_machine(), os.getppid()
+    assert machine is not None
+    _called(_libc().syscall(machine.numbers["tgkill"], parent, parent, 0))
+
+
 def make_code(_: Path) -> None:
     mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+
+
+def turn_data_into_code(_: Path) -> None:
+    page = mmap.mmap(-1, mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    reading_and_running = ctypes.c_int(mmap.PROT_READ | mmap.PROT_EXEC)
+    _called(_libc().mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, reading_and_running))
 
 
 def make_memory_file(_: Path) -> None:
@@ -128,7 +144,8 @@ DEEDS: Mapping[str, Callable[[Path], None]] = {
     for deed in (
         *(read_file, list_folder, look_up, write_file, append_to_file, delete_file, make_folder),
         *(read_parents_environment, connect, connect_locally, listen, run_program, fork),
-        *(trace_parent, signal_parent, make_code, make_memory_file, loosen_limits, outlive_parent),
+        *(trace_parent, signal_parent, signal_parents_thread, outlive_parent, change_root),
+        *(make_code, turn_data_into_code, make_memory_file, loosen_limits),
     )
 }
 

@@ -8,6 +8,8 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from workers.media import reading
 from workers.media.audio import UNREADABLE, NoSound
 from workers.media.checkpoints import no_checkpoint
 from workers.media.decode import Wanted
-from workers.media.jail.decoding import ChildError, Decoding, Task
+from workers.media.jail import parents
+from workers.media.jail.decoding import ChildError, Decoding, Task, _sealed_memory
 from workers.media.jail.results import Nothing
 from workers.media.limits import JailMode, Limits
 from workers.media.pixels import Form
@@ -177,19 +180,36 @@ def framed(body: bytes) -> bytes:
         framed(json.dumps({**FILLED, "number": -1}).encode()),
         framed(json.dumps({**REFUSED, "code": "internal"}).encode()),
         framed(json.dumps({**REFUSED, "detail": "a" * 501}).encode()),
-        framed(json.dumps({"kind": "done", "result": {"more": 1}}).encode()),
         framed(json.dumps({"kind": "done", "result": 1}).encode()),
-        framed(json.dumps(FILLED).encode()),  # nobody asked for bytes
         b"\xff" * 4,
         (16 * 1024 + 1).to_bytes(4, "little"),
     ],
     ids=lambda message: repr(message[:70]),
 )
 def test_what_no_child_of_ours_says_is_not_believed(message: bytes, file: Path) -> None:
-    with capture_logs() as logs:
-        refusal = refusal_of(hostile("lie", data=message, slot_bytes=4096), file)
-    assert refusal.code == ErrorCode.NOT_A_VIDEO
+    task = hostile("lie", data=message, slot_bytes=4096)
+    with (
+        capture_logs() as logs,
+        pytest.raises(Refusal, match="broke its decoder"),
+        Decoding(task, file, Limits(stall_s=20), no_checkpoint) as decoding,
+    ):
+        next(decoding.blocks())
     assert [line["event"] for line in logs] == ["decoder_distrusted"]
+
+
+@pytest.mark.parametrize("message", [FILLED, {"kind": "done", "result": {"more": 1}}])
+def test_answers_that_nobody_asked_for_are_not_believed(
+    message: dict[str, Any], file: Path
+) -> None:
+    task = hostile("lie", data=framed(json.dumps(message).encode()), slot_bytes=4096)
+    assert refusal_of(task, file, Limits(stall_s=20)).code == ErrorCode.NOT_A_VIDEO
+
+
+def test_a_child_that_hangs_up_and_lives_on_is_not_waited_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parents, "STATUS_WAIT_S", 0.5)
+    assert refusal_of(hostile("hang_up"), file).code == ErrorCode.NOT_A_VIDEO
 
 
 def test_a_child_that_takes_no_slot_back_does_not_hold_its_parent(file: Path) -> None:
@@ -218,7 +238,6 @@ def test_answers_that_do_not_fit_the_file_are_not_believed(
     monkeypatch.setattr(reading, "_TASKS", "tests.fakes.liars")
     for read in (
         lambda: reading.open_image(still, Limits()),
-        lambda: reading.read_timeline(film, Limits()),
         lambda: list(reading.read_frames(film, Wanted(plan, range(2), Form.RGB), Limits(), [])),
     ):
         with pytest.raises(Refusal, match="broke its decoder"):
@@ -226,6 +245,57 @@ def test_answers_that_do_not_fit_the_file_are_not_believed(
     with pytest.raises(NoSound, match=UNREADABLE):
         reading.cut_audio(film, tmp_path / "sound.mp4", plan, Limits())
     assert not (tmp_path / "sound.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    "narrow", [{"decoded_frames": 4}, {"duration_s": 3.9}, {"frame_pixels": 999_999}]
+)
+def test_a_timeline_beyond_the_limits_is_not_believed(
+    narrow: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_TASKS", "tests.fakes.liars")
+    assert reading.read_timeline(file, Limits()).pts.size == 5
+    with pytest.raises(Refusal, match="broke its decoder"):
+        reading.read_timeline(file, replace(Limits(), **narrow))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "falling_timestamps",
+        "half_a_timestamp",
+        "no_timestamps",
+        "far_timestamps",
+        "late_timestamps",
+    ],
+)
+def test_timestamps_that_cannot_be_are_not_believed(lie: str, file: Path) -> None:
+    task = Task(f"tests.fakes.liars:{lie}", ErrorCode.NOT_A_VIDEO)
+    with (
+        pytest.raises(Refusal, match="broke its decoder"),
+        Decoding(task, file, Limits(), no_checkpoint) as decoding,
+    ):
+        reading._timestamps(decoding, Limits())
+
+
+def test_a_child_fills_no_disk(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    with (
+        pytest.raises(ChildError, match="File too large"),
+        Decoding(
+            hostile("fill_disk", file_bytes=MIB), file, Limits(), no_checkpoint, target=target
+        ) as decoding,
+    ):
+        decoding.result(Nothing)
+    assert target.stat().st_size == MIB
+
+
+def test_the_memory_keeps_its_size_even_outside_the_jail() -> None:
+    with ExitStack() as stack:
+        ring = _sealed_memory(stack, 8192)
+        for size in (0, 4096, 1 << 20):
+            with pytest.raises(PermissionError):
+                os.ftruncate(ring, size)
 
 
 def test_sound_that_kills_its_decoder_leaves_the_video_silent(

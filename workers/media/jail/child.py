@@ -17,7 +17,6 @@ from workers.media.jail.confine import Allowance, confine, offered_walls
 from workers.media.jail.desk import Desk, receive
 
 _PR_SET_PDEATHSIG = 1
-_RESERVE_BYTES = 1 << 20  # to say, when there is no more memory, that there is none
 _TOO_HUNGRY = Refusal(
     ErrorCode.INPUT_TOO_LARGE,
     "Decoding this file needs more memory than one file may use.",
@@ -31,7 +30,6 @@ def serve(parent: socket.socket, starter: int) -> None:
     desk = receive(parent)
     module, _, name = desk.task.partition(":")
     task = getattr(importlib.import_module(module), name)
-    reserve = bytearray(_RESERVE_BYTES)
     try:
         _give_up_rights(desk)
         result: Mapping[str, Any] = task(desk)
@@ -39,7 +37,6 @@ def serve(parent: socket.socket, starter: int) -> None:
     except Refusal as refusal:
         desk.tell(_refused(refusal))
     except MemoryError:
-        del reserve
         desk.tell(_refused(_TOO_HUNGRY))
     except Exception:  # noqa: BLE001 - the parent logs it
         desk.tell({"kind": "broken", "error": traceback.format_exc()[-4000:]})

@@ -200,23 +200,27 @@ class Decoding:
         return read
 
     def _wait(self) -> None:
-        begun = looked = time.monotonic()
+        begun = time.monotonic()
         while not self._poll.poll(LOOK_EVERY_S * 1000):
             self._checkpoint()
-            now = time.monotonic()
-            self._waited_s += now - looked
-            looked = now
-            if now - begun > self._limits.stall_s or self._waited_s > self._limits.decode_s:
-                log.warning("decoder_timed_out", task=self._task.name, waited_s=self._waited_s)
-                raise Refusal(ErrorCode.DECODE_TIMEOUT)
-        self._waited_s += time.monotonic() - looked
-        if self._waited_s > self._limits.decode_s:
+            self._insist_on_time(time.monotonic() - begun)
+        silent_s = time.monotonic() - begun
+        self._insist_on_time(silent_s)
+        self._waited_s += silent_s
+
+    def _insist_on_time(self, silent_s: float) -> None:
+        waited_s = self._waited_s + silent_s
+        if silent_s > self._limits.stall_s or waited_s > self._limits.decode_s:
+            log.warning("decoder_timed_out", task=self._task.name, waited_s=waited_s)
             raise Refusal(ErrorCode.DECODE_TIMEOUT)
 
     def _mourn(self) -> NoReturn:
         """The child is gone without a word: its wait status says why."""
         self._leash.settimeout(parents.STATUS_WAIT_S)
-        told = self._leash.recv(_STATUS_BYTES)
+        try:
+            told = self._leash.recv(_STATUS_BYTES)
+        except TimeoutError:
+            self.distrust("it hung up and lives on")
         code = os.waitstatus_to_exitcode(int.from_bytes(told, "little")) if told else None
         log.warning("decoder_died", task=self._task.name, exit_code=code)
         if code is None and parents.parent().failed():

@@ -58,10 +58,14 @@ class Nursery:
             return False
         answers, leash = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         starter = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become_child(answers, leash, starter)
-        answers.close()
+        with answers:
+            try:
+                pid = os.fork()
+            except OSError:  # no memory, no process: a leash let go without a status says so
+                leash.close()
+                return True
+            if pid == 0:
+                self._become_child(answers, leash, starter)
         self._leashes[pid] = leash
         return True
 
