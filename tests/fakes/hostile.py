@@ -79,7 +79,7 @@ def tell_process(desk: Desk) -> Result:
 
 
 def tell_surroundings(desk: Desk) -> Result:
-    """The descriptors that it holds, before Landlock would hide them, and its environment."""
+    """Tells the descriptors that it holds, and the names of its environment."""
     held = []
     for descriptor in range(256):
         try:

@@ -105,8 +105,10 @@ def test_a_silent_decoder_is_timed_out(file: Path) -> None:
 
 
 def test_a_decoder_that_lives_for_ever_is_timed_out(file: Path) -> None:
-    refusal = refusal_of(hostile("live_for_ever"), file, Limits(decode_s=0.5))
+    with capture_logs() as logs:
+        refusal = refusal_of(hostile("live_for_ever"), file, Limits(decode_s=0.5))
     assert refusal.code == ErrorCode.DECODE_TIMEOUT
+    assert [line["event"] for line in logs] == ["decoder_timed_out"]
 
 
 def test_processor_time_ends_a_decoder_that_nobody_waits_for(file: Path) -> None:

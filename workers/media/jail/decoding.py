@@ -157,7 +157,7 @@ class Decoding:
             try:
                 socket.send_fds(self._answers, [len(words).to_bytes(8, "little")], descriptors)
                 self._answers.sendall(words + task.data)
-            except BrokenPipeError:
+            except (BrokenPipeError, ConnectionResetError):
                 self._mourn()
             return mmap.mmap(descriptors[1], size, prot=mmap.PROT_READ)
 
