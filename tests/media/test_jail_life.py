@@ -121,6 +121,15 @@ def test_no_child_outlives_a_worker_that_is_killed(number: signal.Signals, file:
     until(lambda: is_gone(nursery) and is_gone(child))
 
 
+def test_a_closed_parent_leaves_no_child(file: Path, parent: Parent) -> None:
+    with Decoding(TELL_PROCESS, file, Limits(), no_checkpoint) as decoding:
+        child, _ = next(decoding.blocks())
+        nursery = nursery_of(parent)
+        parent.close()
+        assert is_gone(child)
+        assert is_gone(nursery)
+
+
 def test_a_nursery_that_dies_takes_its_children_along_and_the_next_file_has_a_new_one(
     file: Path, parent: Parent
 ) -> None:

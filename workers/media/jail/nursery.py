@@ -50,7 +50,7 @@ class Nursery:
             if self._woken.fileno() in ready:
                 self._bury()
             if self._control.fileno() in ready and not self._bear():
-                return
+                return self._end()
 
     def _bear(self) -> bool:
         message, descriptors, _, _ = socket.recv_fds(self._control, 16, 2)
@@ -82,6 +82,11 @@ class Nursery:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
+
+    def _end(self) -> None:
+        for pid in self._leashes:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def _bury(self) -> None:
         with suppress(BlockingIOError):

@@ -66,8 +66,7 @@ class Parent:
             self._close()
 
     def _open_control(self) -> socket.socket:
-        if self._control is None or self._nursery is None or self._nursery.poll() is not None:
-            self._close()
+        if self._control is None:
             self._control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
             with theirs:
                 self._nursery = _start(theirs)
