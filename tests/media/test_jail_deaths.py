@@ -25,7 +25,8 @@ from workers.media.audio import UNREADABLE, NoSound
 from workers.media.checkpoints import no_checkpoint
 from workers.media.decode import Wanted
 from workers.media.jail import parents
-from workers.media.jail.decoding import ChildError, Decoding, Task, _sealed_memory
+from workers.media.jail.decoding import Decoding, Task, _sealed_memory
+from workers.media.jail.parents import ChildError
 from workers.media.jail.results import Nothing
 from workers.media.limits import JailMode, Limits
 from workers.media.pixels import Form

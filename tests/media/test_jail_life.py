@@ -24,8 +24,8 @@ from workers.media.checkpoints import no_checkpoint
 from workers.media.decode import Wanted
 from workers.media.jail import parents
 from workers.media.jail.confine import Unconfined, Walls
-from workers.media.jail.decoding import ChildError, Decoding, Task
-from workers.media.jail.parents import Parent
+from workers.media.jail.decoding import Decoding, Task
+from workers.media.jail.parents import ChildError, Parent
 from workers.media.jail.wire import Told
 from workers.media.limits import JailMode, Limits
 from workers.media.pixels import Form

@@ -34,10 +34,6 @@ _STATUS_BYTES = 4
 _RECEIVED_BYTES = 1 << 16
 
 
-class ChildError(RuntimeError):
-    """A fault of ours inside the child, or no child at all."""
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """What a child is to do: a function's `module:name`, with words and bytes for it.
@@ -115,7 +111,7 @@ class Decoding:
                 case wire.Refused():
                     raise Refusal(message.code, message.detail, detail_zh=message.detail_zh)
                 case wire.Broken():
-                    raise ChildError(message.error)
+                    raise parents.ChildError(message.error)
                 case wire.Alive():
                     pass
 
@@ -224,7 +220,7 @@ class Decoding:
         code = os.waitstatus_to_exitcode(int.from_bytes(told, "little")) if told else None
         log.warning("decoder_died", task=self._task.name, exit_code=code)
         if code is None and parents.parent().failed():
-            raise ChildError("the nursery of decoders does not start; its error output says why")
+            raise parents.ChildError(parents.NO_NURSERY)
         if code == -signal.SIGXCPU:
             raise Refusal(ErrorCode.DECODE_TIMEOUT)
         if code is None or code == -signal.SIGKILL:

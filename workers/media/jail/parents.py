@@ -8,11 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from functools import cache
 
 STATUS_WAIT_S = 20.0
 GOODBYE_S = 5.0
+NO_NURSERY = "the nursery of decoders does not start; its error output says why"
+
+
+class ChildError(RuntimeError):
+    """A fault of ours inside the child, or no child at all."""
 
 
 class Parent:
@@ -30,17 +36,20 @@ class Parent:
     def bear(self) -> tuple[socket.socket, socket.socket]:
         """A socket to a new child, and its leash: closing that kills it.
 
-        Raises `OSError` where no process can be started.
+        Raises `ChildError` where no nursery stays alive.
         """
         answers, for_child = socket.socketpair()
         leash, for_nursery = socket.socketpair()
-        with for_child, for_nursery, self._lock:
+        with for_child, for_nursery, self._lock, ExitStack() as unused:
+            unused.enter_context(answers)
+            unused.enter_context(leash)
             descriptors = [for_child.fileno(), for_nursery.fileno()]
             try:
-                socket.send_fds(self._open_control(), [b"child"], descriptors)
+                self._ask(descriptors)
             except OSError:
                 self._close()
-                socket.send_fds(self._open_control(), [b"child"], descriptors)
+                self._ask_again(descriptors)
+            unused.pop_all()
         return answers, leash
 
     def start(self) -> None:
@@ -64,6 +73,15 @@ class Parent:
         """Ends the nursery and all its children."""
         with self._lock:
             self._close()
+
+    def _ask(self, descriptors: Sequence[int]) -> None:
+        socket.send_fds(self._open_control(), [b"child"], descriptors)
+
+    def _ask_again(self, descriptors: Sequence[int]) -> None:
+        try:
+            self._ask(descriptors)
+        except OSError as error:
+            raise ChildError(NO_NURSERY) from error
 
     def _open_control(self) -> socket.socket:
         if self._control is None:
