@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -70,6 +71,12 @@ class Limits(_Section):
     frame_pixels: int = 8_900_000
     video_frames: int = 1_000_000
     video_s: float = 12 * 3600
+    jail: Literal["require", "prefer", "off"] = Field(
+        default="prefer", description="Read what clients send in a confined process of its own"
+    )
+    decode_stall_s: float = Field(default=60.0, description="Silence of that process")
+    decode_s: float = Field(default=6 * 3600.0, description="Its longest work on one file")
+    decode_memory_bytes: int = Field(default=4 * GIB, description="Its address space")
     fetch_total_s: float = 3600
     fetch_stall_s: float = 60
     queued_predictions: int = Field(default=100_000, description="Open ones, over all keys")

@@ -9,6 +9,7 @@ import click
 from visionseg.config import read_settings
 from visionseg.queue.lanes import Lane
 from workers.app import run_worker
+from workers.media.jail.confine import Unconfined, insist_on_walls
 
 
 @click.command()
@@ -21,7 +22,13 @@ def main(lanes: str, processes: int) -> None:
     except ValueError as error:
         names = ", ".join(Lane)
         raise click.BadParameter(f"{error}; there are: {names}") from error
-    sys.exit(run_worker(read_settings(), wanted, processes))
+    settings = read_settings()
+    if settings.limits.jail == "require":
+        try:
+            insist_on_walls()
+        except Unconfined as error:
+            raise click.ClickException(str(error)) from error
+    sys.exit(run_worker(settings, wanted, processes))
 
 
 if __name__ == "__main__":

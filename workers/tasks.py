@@ -20,6 +20,8 @@ from visionseg.records import workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.bench import Bench
 from workers.hosts import owner_name
+from workers.media import reading
+from workers.media.limits import JailMode
 from workers.pulse import show_pulse
 from workers.segmenters.base import Segmenter
 from workers.segmenters.registry import ENGINES
@@ -46,6 +48,8 @@ def load_segmenters(settings: Settings, lanes: list[Lane]) -> dict[str, Segmente
 def open_bench(settings: Settings) -> Bench:
     """What this process works with, as its environment says; the model is loaded here."""
     lanes = _worker_lanes()
+    if set(lanes) - {Lane.FETCH, Lane.DELIVERY}:
+        reading.warm_up(JailMode(settings.limits.jail))
     installation = assemble(settings, "visionseg worker")
     worker_id = WorkerId(os.environ[WORKER_VARIABLE])
     return Bench(

@@ -18,6 +18,7 @@ from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
 from visionseg.predictions.installation import Installation
 from workers.bench import Bench
+from workers.media import reading
 from workers.segmenters.base import Segmenter
 
 BROKEN_PNG = png_uri(picture())[:200]
@@ -44,6 +45,28 @@ def test_a_container_without_frames_is_not_a_video(client: Client, bench: Bench)
     made = client.video(video=uri)
     bench.take_a_turn()
     assert _refused(client, made, ErrorCode.NOT_A_VIDEO)
+
+
+def test_a_file_that_crashes_its_decoder_ends_its_prediction_at_the_first_try(
+    client: Client, bench: Bench, clip_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_TASKS", "tests.fakes.hostile")
+    picture_made, video_made = client.image(), client.video(video=clip_uri)
+    bench.take_a_turn()
+    assert "broke its decoder" in _refused(client, picture_made, ErrorCode.NOT_AN_IMAGE)
+    assert "broke its decoder" in _refused(client, video_made, ErrorCode.NOT_A_VIDEO)
+    with bench.installation.database.connect() as connection:
+        assert set(connection.execute(text("SELECT attempt FROM units")).scalars()) == {1}
+
+
+def test_a_file_that_stalls_its_decoder_is_timed_out(
+    client: Client, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_TASKS", "tests.fakes.stalling")
+    _with_limits(bench, decode_stall_s=0.5)
+    made = client.image()
+    bench.take_a_turn()
+    assert _refused(client, made, ErrorCode.DECODE_TIMEOUT)
 
 
 def test_a_range_beyond_the_end_holds_no_frames(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from workers.masks import Rle, encode
-from workers.media.limits import Limits
+from workers.media.limits import JailMode, Limits
 
 Clip = Callable[[str], Path]
 Shown = list[tuple[int, npt.NDArray[np.uint8]]]
@@ -47,6 +47,9 @@ RECIPES: dict[str, list[str]] = {
     "hevc.mp4": [*PICTURE, "-c:v", "libx265", "-x265-params", "log-level=error:open-gop=1"],
     "sound.mp4": [*SOUND, "-c:a", "aac"],
     "short_sound.mkv": [*PICTURE, *SOUND, "-af", "atrim=end=1", *X264, "-c:a", "libmp3lame"],
+    "ac3.mkv": [*PICTURE, *SOUND, *X264, "-c:a", "ac3"],
+    "flac.mkv": [*PICTURE, *SOUND, *X264, "-c:a", "flac"],
+    "opus.mkv": [*PICTURE, *SOUND, *X264, "-c:a", "libopus"],
     "stretched.mp4": ["-display_rotation", "90", "-i", "wide.mp4", "-c", "copy"],
     "wide.mp4": [*PICTURE, "-vf", "setsar=4/3", *X264],
     "hdr.mp4": [
@@ -54,6 +57,7 @@ RECIPES: dict[str, list[str]] = {
         "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084",
     ],
     "strange.mp4": [*PICTURE, "-vf", "setparams=colorspace=ycgco", "-pix_fmt", "yuv420p", *X264],
+    "large.mp4": [*PICTURE, "-vf", "scale=3840:2160", "-frames:v", "2", *X264],
     "single.mp4": [*PICTURE, "-frames:v", "1", *X264],
 }
 
@@ -108,10 +112,10 @@ def times() -> Callable[[Path], list[Fraction]]:
     return read
 
 
-@pytest.fixture
-def limits() -> Limits:
-    """The default limits."""
-    return Limits()
+@pytest.fixture(params=[JailMode.OFF, JailMode.PREFER], ids=["here", "jailed"])
+def limits(request: pytest.FixtureRequest) -> Limits:
+    """The default limits; a test that asks for them runs in this process and in a jailed one."""
+    return Limits(jail=request.param)
 
 
 @pytest.fixture

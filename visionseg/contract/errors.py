@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     VIDEO_TOO_LONG = "video_too_long"
     NO_FRAMES_IN_RANGE = "no_frames_in_range"
     PROMPT_OUTSIDE = "prompt_outside"
+    DECODE_TIMEOUT = "decode_timeout"
     OUT_OF_MEMORY = "out_of_memory"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     WORKER_LOST = "worker_lost"
@@ -257,6 +258,13 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "A point or a box lies outside the picture.",
         "提示位于画面之外",
         "有点或框位于画面之外。",
+    ),
+    C.DECODE_TIMEOUT: ErrorKind(
+        422,
+        "Decoding took too long",
+        "Decoding the file made no progress, or took longer than one file may.",
+        "解码超时",
+        "文件的解码没有进展，或超过了单个文件允许的时间。",
     ),
     C.OUT_OF_MEMORY: ErrorKind(
         500,

@@ -17,10 +17,11 @@ from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of
 from workers.jobs.work import Work
 from workers.media.archive import join_zips, write_index
-from workers.media.audio import NoSound, cut_audio
+from workers.media.audio import NoSound
 from workers.media.checkpoints import checked
 from workers.media.coco import write_coco
 from workers.media.plan import FramePlan, load_plan
+from workers.media.reading import cut_audio
 from workers.media.shards import ShardFrame, read_shards
 from workers.media.stitch import Piece, check_mp4, source_clock, steady_clock, stitch
 

@@ -21,8 +21,10 @@ from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of, video_prompts
 from workers.jobs.work import Work
-from workers.media.decode import VideoFrame, read_frames
+from workers.media.decode import VideoFrame, Wanted
+from workers.media.pixels import Form
 from workers.media.plan import FramePlan, load_plan
+from workers.media.reading import read_frames
 from workers.media.shards import ShardFrame, ShardWriter
 from workers.segmenters.base import FrameResult, Session, SessionOptions
 from workers.segmenters.registry import ENGINES
@@ -122,11 +124,12 @@ def _results(
     missing: list[int],
 ) -> Iterator[tuple[FrameResult, Place]]:
     limits = media_limits(work.installation.settings.limits)
-    frames = read_frames(work.source, plan, span, limits, missing, work.checkpoint)
+    wanted = Wanted(plan, span, Form.RGB)
+    frames = read_frames(work.source, wanted, limits, missing, work.checkpoint)
     done = 0
     for batch in _batches(frames, ENGINES[work.prediction.engine].batch_frames):
         waiting.extend((frame.index, frame.source_index, frame.pts) for frame in batch)
-        for result in session.step([frame.rgb() for frame in batch], work.should_stop):
+        for result in session.step([frame.pixels for frame in batch], work.should_stop):
             yield result, waiting.popleft()
         done += len(batch)
         work.moved(done)

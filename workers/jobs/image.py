@@ -16,10 +16,10 @@ from workers.jobs.prompts import image_prompts
 from workers.jobs.work import Work
 from workers.masks import Mask, decode, union
 from workers.media.archive import write_zip
-from workers.media.images import open_image
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
 from workers.media.png import encode_mask, encode_rgb
+from workers.media.reading import open_image
 from workers.segmenters.base import Instance
 
 PNG = "image/png"
@@ -32,7 +32,8 @@ def run(work: Work) -> Outcome:
     if not isinstance(asked, ImageInput):
         raise TypeError("an image unit of a prediction that is no image")
     segmenter = work.needed_segmenter()
-    image = open_image(work.source, media_limits(work.installation.settings.limits))
+    limits = media_limits(work.installation.settings.limits)
+    image = open_image(work.source, limits, work.checkpoint)
     work.checkpoint()
     started = time.monotonic()
     prompts = image_prompts(asked)

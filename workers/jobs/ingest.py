@@ -13,7 +13,7 @@ from visionseg.records.units import NewUnit
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
 from workers.media.plan import FramePlan, Timeline, select_frames
-from workers.media.timeline import read_timeline
+from workers.media.reading import read_timeline
 from workers.segmenters.registry import ENGINES
 
 MOST_CHUNKS = 2000

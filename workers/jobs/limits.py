@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from visionseg.config import Limits
+from workers.media.limits import JailMode
 from workers.media.limits import Limits as MediaLimits
 
 
@@ -13,4 +14,8 @@ def media_limits(limits: Limits) -> MediaLimits:
         frame_pixels=limits.frame_pixels,
         decoded_frames=limits.video_frames,
         duration_s=limits.video_s,
+        stall_s=limits.decode_stall_s,
+        decode_s=limits.decode_s,
+        memory_bytes=limits.decode_memory_bytes,
+        jail=JailMode(limits.jail),
     )

@@ -12,7 +12,7 @@ from workers.jobs.ingest import chunk_spans, read_plan
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
 from workers.jobs.work import Work
-from workers.media.images import open_image
+from workers.media.reading import open_image
 from workers.segmenters.combine import inside
 from workers.segmenters.registry import ENGINES
 

@@ -14,10 +14,12 @@ from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
 from workers.media.archive import write_zip
-from workers.media.decode import VideoFrame, read_frames
+from workers.media.decode import VideoFrame, Wanted
 from workers.media.encode import PieceWriter
 from workers.media.overlay import Overlay
+from workers.media.pixels import Form
 from workers.media.plan import FramePlan, load_plan
+from workers.media.reading import read_frames
 from workers.media.shards import ShardFrame, read_shard
 
 PIECES = {
@@ -73,15 +75,14 @@ class _Piece:
 
     def _write_mp4(self, path: Path) -> None:
         with PieceWriter(path, self._plan) as writer:
-            for frame, found in self._pairs():
-                planes = frame.planes()
-                self._overlay.paint_planes(planes, [one.mask for one in found.instances])
-                writer.write(planes, frame.pts)
+            for frame, found in self._pairs(Form.PLANES):
+                self._overlay.paint_planes(frame.pixels, [one.mask for one in found.instances])
+                writer.write(frame.pixels, frame.pts)
 
     def _write_frames(self, path: Path) -> None:
         with write_zip(path) as archive:
-            for frame, found in self._pairs():
-                archive.add_frame(found, frame.rgb(), self._overlay)
+            for frame, found in self._pairs(Form.RGB):
+                archive.add_frame(found, frame.pixels, self._overlay)
 
     def _write_masks(self, path: Path) -> None:
         with write_zip(path) as archive:
@@ -89,11 +90,12 @@ class _Piece:
                 archive.add_masks(found)
                 self._moved(number)
 
-    def _pairs(self) -> Iterator[tuple[VideoFrame, ShardFrame]]:
+    def _pairs(self, form: Form) -> Iterator[tuple[VideoFrame, ShardFrame]]:
         """Frames with what was found on them; frames that were never segmented are left out."""
         limits = media_limits(self._work.installation.settings.limits)
         span = range(self._indexes[0], self._indexes[-1] + 1)
-        frames = read_frames(self._work.source, self._plan, span, limits, [], self._work.checkpoint)
+        wanted = Wanted(self._plan, span, form)
+        frames = read_frames(self._work.source, wanted, limits, [], self._work.checkpoint)
         shard = read_shard(self._shard)
         found = next(shard, None)
         for frame in frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.audio.frame import AudioFrame
@@ -14,11 +14,11 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 from visionseg.artifacts.store import is_full
-from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.container import open_container
 from workers.media.limits import Limits
 from workers.media.plan import FramePlan
+from workers.media.source import Source
 
 _IN_MP4 = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "opus", "libopus", "flac", "alac"})
 _NEED_SETUP = frozenset({"aac", "opus", "libopus", "flac", "alac"})
@@ -26,6 +26,7 @@ _NEED_SETUP = frozenset({"aac", "opus", "libopus", "flac", "alac"})
 _RATE_HZ = 48_000
 _BITS_PER_SECOND = 128_000
 _LEAD_S = 1
+UNREADABLE = "The sound of the video could not be read."
 
 
 class NoSound(Exception):  # noqa: N818 - never fails a job
@@ -33,24 +34,24 @@ class NoSound(Exception):  # noqa: N818 - never fails a job
 
 
 def cut_audio(
-    source: Path,
-    target: Path,
+    source: Source,
+    target: BinaryIO,
     plan: FramePlan,
     limits: Limits,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> None:
-    """Writes the sound from the first processed frame to the end of the last, beginning at 0.
+    """Writes an mp4 of the sound from the first processed frame to the end of the last, from 0.
 
     Copied where mp4 can hold it, else coded again as AAC. Raises `NoSound` where there is none in
     that range or it cannot be read; the job goes on without it.
     """
     try:
-        with replacing(target) as part, open_container(source, limits) as container:
+        with open_container(source, limits) as container:
             if not container.streams.audio:
                 raise NoSound("The video has no sound.")
             written = 0
             for _ in checked(
-                _cut(container, container.streams.audio[0], part, _span(plan)), checkpoint
+                _cut(container, container.streams.audio[0], target, _span(plan)), checkpoint
             ):
                 written += 1
             if not written:
@@ -58,7 +59,7 @@ def cut_audio(
     except (av.FFmpegError, ValueError) as error:
         if is_full(error):  # a result without its sound would be a wrong one
             raise
-        raise NoSound("The sound of the video could not be read.") from error
+        raise NoSound(UNREADABLE) from error
 
 
 def _span(plan: FramePlan) -> tuple[Fraction, Fraction]:
@@ -68,13 +69,16 @@ def _span(plan: FramePlan) -> tuple[Fraction, Fraction]:
 
 
 def _cut(
-    container: InputContainer, stream: AudioStream, part: Path, span: tuple[Fraction, Fraction]
+    container: InputContainer,
+    stream: AudioStream,
+    target: BinaryIO,
+    span: tuple[Fraction, Fraction],
 ) -> Iterator[Packet[AudioStream]]:
     """Writes the packets, and yields each one written."""
     begin, _ = span
     if begin > _LEAD_S:
         container.seek(int((begin - _LEAD_S) * av.time_base))
-    with av.open(str(part), "w", format="mp4") as output:
+    with av.open(target, "w", format="mp4") as output:
         packets = _copied if _can_be_copied(stream) else _coded
         for packet in packets(container, stream, output, span):
             output.mux(packet)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -17,6 +16,7 @@ from av.video.stream import VideoStream
 from visionseg.artifacts.sniff import HEAD_BYTES, VIDEO_TYPES, sniff
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.limits import Limits
+from workers.media.source import Source
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif"
 _BUFFER_BYTES = 1 << 18
@@ -25,13 +25,13 @@ _BAD_PACKETS = 1000  # after that many the rest is given up
 
 
 @contextmanager
-def open_container(path: Path, limits: Limits) -> Iterator[InputContainer]:
+def open_container(source: Source, limits: Limits) -> Iterator[InputContainer]:
     """The opened file; raises `Refusal` (not_a_video) unless its first bytes and libav agree.
 
     libav sees an open file and no protocol at all, so a playlist can name nothing to follow.
     """
     av.logging.set_level(None)
-    with path.open("rb") as file:
+    with source.open("rb") as file:
         if sniff(file.read(HEAD_BYTES)) not in VIDEO_TYPES:
             raise Refusal(ErrorCode.NOT_A_VIDEO)
         file.seek(0)
@@ -43,6 +43,8 @@ def open_container(path: Path, limits: Limits) -> Iterator[InputContainer]:
                 buffer_size=_BUFFER_BYTES,
                 timeout=(limits.open_s, limits.stall_s),
             )
+        except MemoryError:
+            raise
         except (av.FFmpegError, ValueError) as error:
             raise Refusal(ErrorCode.NOT_A_VIDEO) from error
         with container:
@@ -88,18 +90,31 @@ def decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vi
     for packet in read_packets(container, stream):
         try:
             yield from stream.codec_context.decode(packet)
+        except MemoryError:
+            raise
         except av.FFmpegError:
             bad += 1
         if bad > _BAD_PACKETS:
             return
-    with suppress(av.FFmpegError):
+    with _damage_passed_over():
         yield from stream.codec_context.decode(None)
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The stream's packets with data from here on; a cut-off file ends where it is cut."""
-    with suppress(av.FFmpegError):
+    with _damage_passed_over():
         yield from (packet for packet in container.demux(stream) if packet.size)
+
+
+@contextmanager
+def _damage_passed_over() -> Iterator[None]:
+    """Ends the block where the file is broken; want of memory is no damage."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        return
 
 
 def _is_cover(stream: VideoStream) -> bool:

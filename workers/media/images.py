@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +14,24 @@ from visionseg.artifacts.sniff import HEAD_BYTES, IMAGE_TYPES, sniff
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.limits import Limits
 from workers.media.pixels import Rgb
+from workers.media.source import Source
 
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 _DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
-def open_image(path: Path, limits: Limits) -> Rgb:
+def open_image(source: Source, limits: Limits) -> Rgb:
     """The upright picture, height x width x 3, 8-bit RGB; the first frame of an animated one.
 
     Turned as EXIF says; transparent pixels stand on white; 16-bit grey keeps its upper 8 bits.
     Raises `Refusal`: not_an_image, or input_too_large before any pixel is decoded.
     """
-    with path.open("rb") as file:
+    with source.open("rb") as file:
         if sniff(file.read(HEAD_BYTES)) not in IMAGE_TYPES:
             raise Refusal(ErrorCode.NOT_AN_IMAGE)
-    _register_heif()
+    register_heif()
     try:
-        return _read(path, limits)
+        return _read(source, limits)
     except (Refusal, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -40,10 +40,10 @@ def open_image(path: Path, limits: Limits) -> Rgb:
         raise Refusal(ErrorCode.NOT_AN_IMAGE) from error
 
 
-def _read(path: Path, limits: Limits) -> Rgb:
+def _read(source: Source, limits: Limits) -> Rgb:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata does not make a picture unreadable
-        with Image.open(path, formats=_FORMATS) as image:
+        with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > limits.image_pixels:
                 raise _too_large(limits)
             return np.array(_to_rgb(ImageOps.exif_transpose(image)), order="C")
@@ -74,5 +74,6 @@ def _too_large(limits: Limits) -> Refusal:
 
 
 @cache
-def _register_heif() -> None:
+def register_heif() -> None:
+    """Teaches Pillow HEIF; later calls do nothing."""
     pillow_heif.register_heif_opener()

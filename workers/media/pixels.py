@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypedDict, Unpack
 
 import av
@@ -19,6 +20,9 @@ Rgb = npt.NDArray[np.uint8]
 
 Planes = npt.NDArray[np.uint8]
 """One picture in I420: 3/2 x height rows of an even width; luma first, then both chroma planes."""
+
+Pixels = npt.NDArray[np.uint8]
+"""A picture in either form."""
 
 Plane = npt.NDArray[np.uint8]
 
@@ -46,34 +50,54 @@ class Converters:
     tone: VideoReformatter = field(default_factory=VideoReformatter)
 
 
-def upright_rgb(frame: VideoFrame, picture: Picture, converters: Converters) -> Rgb:
-    """The frame as upright RGB, height x width x 3, contiguous; always a new array."""
+class Form(StrEnum):
+    """The form in which frames are wanted."""
+
+    RGB = "rgb"
+    PLANES = "planes"
+
+    def shape(self, picture: Picture) -> tuple[int, ...]:
+        """The shape of the array, 8-bit, that holds a frame in this form."""
+        if self is Form.RGB:
+            return picture.height, picture.width, 3
+        height = picture.height + picture.height % 2
+        return height * 3 // 2, picture.width + picture.width % 2
+
+
+def fill_upright(
+    target: Pixels, form: Form, frame: VideoFrame, picture: Picture, converters: Converters
+) -> None:
+    """Writes the upright frame into `target`, a contiguous array of the form's shape.
+
+    Raises `Refusal` (not_a_video) where the frame's colours cannot be read.
+    """
+    fill = _fill_rgb if form is Form.RGB else _fill_planes
+    fill(target, frame, picture, converters)
+
+
+def _fill_rgb(target: Rgb, frame: VideoFrame, picture: Picture, converters: Converters) -> None:
     width, height = picture.coded_size
     if picture.tone_mapped:
         frame = _tone_mapped(frame, picture, converters)
     converted = _converted(converters.rgb, frame, width=width, height=height, format="rgb24")
     rgb = _rows(converted, 0, height, 3 * width).reshape(height, width, 3)
-    return np.array(np.rot90(rgb, picture.rotation // 90), order="C")
+    target[:] = np.rot90(rgb, picture.rotation // 90)
 
 
-def upright_planes(frame: VideoFrame, picture: Picture, converters: Converters) -> Planes:
-    """The frame as upright I420 of even size, padded by repetition; always a new array."""
+def _fill_planes(
+    target: Planes, frame: VideoFrame, picture: Picture, converters: Converters
+) -> None:
     width, height = picture.coded_size
     if picture.rotation and (width % 2 or height % 2):
-        return _planes_of_rgb(upright_rgb(frame, picture, converters), picture)
+        rgb = np.empty(Form.RGB.shape(picture), np.uint8)
+        _fill_rgb(rgb, frame, picture, converters)
+        _fill_planes_of_rgb(target, rgb, picture)
+        return
     frame = _limited_420(frame, picture, converters)
-    upright = empty_planes(picture.width, picture.height)
-    for number, target in enumerate(split_planes(upright)):
+    for number, plane in enumerate(split_planes(target)):
         halved = 1 if number == 0 else 2
         rows = _rows(frame, number, -(-height // halved), -(-width // halved))
-        _fill(target, np.rot90(rows, picture.rotation // 90))
-    return upright
-
-
-def empty_planes(width: int, height: int) -> Planes:
-    """A new I420 array, not filled, for a picture of any size: sides are rounded up to even."""
-    even_width, even_height = width + width % 2, height + height % 2
-    return np.empty((even_height * 3 // 2, even_width), np.uint8)
+        _fill(plane, np.rot90(rows, picture.rotation // 90))
 
 
 def split_planes(array: Planes) -> tuple[Plane, Plane, Plane]:
@@ -122,22 +146,22 @@ def _converted(
 ) -> VideoFrame:
     try:
         return reformatter.reformat(frame, **wanted)
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise Refusal(
             ErrorCode.NOT_A_VIDEO, "The frames have a colour encoding that cannot be read."
         ) from error
 
 
-def _planes_of_rgb(rgb: Rgb, picture: Picture) -> Planes:
+def _fill_planes_of_rgb(target: Planes, rgb: Rgb, picture: Picture) -> None:
     height, width = rgb.shape[:2]
     padded = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = VideoFrame.from_ndarray(padded, format="rgb24").reformat(
         format="yuv420p", dst_colorspace=picture.matrix, dst_color_range=_LIMITED
     )
-    target = empty_planes(width, height)
     for number, plane in enumerate(split_planes(target)):
         _fill(plane, _rows(frame, number, *plane.shape))
-    return target
 
 
 def _rows(frame: VideoFrame, number: int, height: int, row_bytes: int) -> Plane:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -97,13 +97,22 @@ class FramePlan:
         first, last = int(self.pts[0]) - self.origin, int(self.pts[-1]) - self.origin
         return first * self.time_base, last * self.time_base + 1 / self.rate
 
+    def part(self, span: range) -> FramePlan:
+        """The plan of those processed frames alone, counted from 0."""
+        frames = slice(span.start, span.stop)
+        return replace(self, pts=self.pts[frames], source_index=self.source_index[frames])
+
     def save(self, path: Path) -> None:
-        """Writes the plan to a file, whole or not at all; equal plans give equal bytes."""
+        """Writes the plan to a file, whole or not at all."""
         with replacing(path) as part, part.open("wb") as file:
-            header = json.dumps(self._header(), sort_keys=True).encode()
-            np.save(file, np.frombuffer(header, np.uint8))
-            np.save(file, self.pts)
-            np.save(file, self.source_index)
+            self.write(file)
+
+    def write(self, file: BinaryIO) -> None:
+        """Writes the plan; equal plans give equal bytes."""
+        header = json.dumps(self._header(), sort_keys=True).encode()
+        np.save(file, np.frombuffer(header, np.uint8))
+        np.save(file, self.pts)
+        np.save(file, self.source_index)
 
     def _header(self) -> dict[str, object]:
         picture = {**asdict(self.picture), "pixel_aspect": str(self.picture.pixel_aspect)}
@@ -120,8 +129,13 @@ class FramePlan:
 def load_plan(path: Path) -> FramePlan:
     """The plan that `FramePlan.save` wrote; raises `ValueError` for anything else."""
     with path.open("rb") as file:
-        header = json.loads(_load(file).tobytes())
-        pts, source_index = _load(file), _load(file)
+        return read_plan(file)
+
+
+def read_plan(file: BinaryIO) -> FramePlan:
+    """The plan that `FramePlan.write` wrote; raises `ValueError` for anything else."""
+    header = json.loads(_load(file).tobytes())
+    pts, source_index = _load(file), _load(file)
     picture = header["picture"]
     return FramePlan(
         pts=pts,

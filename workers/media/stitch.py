@@ -25,6 +25,9 @@ VideoPackets: TypeAlias = "list[Packet[VideoStream]]"  # Packet is generic in it
 TimedPackets: TypeAlias = "Iterator[tuple[Fraction, Packet[Any]]]"
 
 
+_OURS = {"format_whitelist": "mov,mp4,m4a", "protocol_whitelist": "file", "codec_whitelist": "h264"}
+
+
 class BrokenOutput(Exception):  # noqa: N818 - the name says what it is
     """What was written is not what was asked for: a fault of ours."""
 
@@ -117,7 +120,8 @@ def check_mp4(
 
 
 def _open(path: Path) -> InputContainer:
-    return av.open(str(path), mode="r")
+    """A file of ours. Its sound came from a client, so only our own video gets a decoder."""
+    return av.open(str(path), mode="r", options=_OURS)
 
 
 def _read(piece: Piece) -> VideoPackets:

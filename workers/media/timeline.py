@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from av.container import InputContainer
@@ -25,6 +24,7 @@ from workers.media.container import (
 )
 from workers.media.limits import Limits
 from workers.media.plan import Picture, Ticks, Timeline, mean_rate
+from workers.media.source import Source
 
 _TRUSTED_CONTAINERS = ("mov", "matroska")
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9", "mjpeg"})
@@ -38,19 +38,21 @@ _HD_LINES = 720  # players read untagged video of fewer lines as BT.601, else as
 _UNKNOWN_PTS = -(1 << 62)
 
 
-def read_timeline(path: Path, limits: Limits, checkpoint: Checkpoint = no_checkpoint) -> Timeline:
+def read_timeline(
+    source: Source, limits: Limits, checkpoint: Checkpoint = no_checkpoint
+) -> Timeline:
     """Every frame the video shows, its look and its clock.
 
     Raises `Refusal`: not_a_video, input_too_large (pixels of a frame), video_too_long (frames or
     hours). Containers whose timestamps cannot be trusted are decoded whole.
     """
-    with open_container(path, limits) as container:
+    with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         pts = _scan(container, stream, limits, checkpoint)
-        first = _first_frame(path, limits)
+        first = _first_frame(source, limits)
         seekable = container.format.name not in _UNSEEKABLE_CONTAINERS
         if pts is None or first.pts != pts[0]:
-            pts, in_order = _count(path, limits, checkpoint)
+            pts, in_order = _count(source, limits, checkpoint)
             seekable = seekable and in_order
         return _timeline(container, stream, first, pts, seekable=seekable)
 
@@ -104,9 +106,9 @@ def _scan(
     return pts if in_order else None
 
 
-def _count(path: Path, limits: Limits, checkpoint: Checkpoint) -> tuple[Ticks, bool]:
+def _count(source: Source, limits: Limits, checkpoint: Checkpoint) -> tuple[Ticks, bool]:
     """The timestamps of all decoded frames, and whether they rise by themselves."""
-    with open_container(path, limits) as container:
+    with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         base = time_base(stream)
         frames = checked(decode_frames(container, stream), checkpoint)
@@ -149,8 +151,8 @@ def _too_long(what: str) -> Refusal:
     return Refusal(ErrorCode.VIDEO_TOO_LONG, f"The video has {what}, which is the limit.")
 
 
-def _first_frame(path: Path, limits: Limits) -> VideoFrame:
-    with open_container(path, limits) as container:
+def _first_frame(source: Source, limits: Limits) -> VideoFrame:
+    with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         for frame in decode_frames(container, stream):
             refuse_large(frame.width, frame.height, limits)
