@@ -6,9 +6,11 @@ import sys
 
 import click
 
+from visionseg.artifacts.weights import WeightsError
 from visionseg.config import read_settings
-from visionseg.queue.lanes import Lane
+from visionseg.queue.lanes import GPU_LANES, Lane
 from workers.app import run_worker
+from workers.segmenters.sam3.loading import check
 
 
 @click.command()
@@ -21,7 +23,13 @@ def main(lanes: str, processes: int) -> None:
     except ValueError as error:
         names = ", ".join(Lane)
         raise click.BadParameter(f"{error}; there are: {names}") from error
-    sys.exit(run_worker(read_settings(), wanted, processes))
+    settings = read_settings()
+    if settings.models.sam3_weights and set(wanted) & set(GPU_LANES):
+        try:
+            check(settings.models)
+        except WeightsError as error:
+            raise click.ClickException(str(error)) from error
+    sys.exit(run_worker(settings, wanted, processes))
 
 
 if __name__ == "__main__":

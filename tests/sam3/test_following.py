@@ -281,3 +281,15 @@ def test_an_object_shown_needs_no_detection_to_stay(make_network: MakeNetwork) -
     session = Watched(make_network(), "tiny", prompts, SessionOptions(1), None)
     session.step(film(14), never)
     assert all(set(frame.logits) == {5} for frame in session.watched)
+
+
+def test_what_speaks_against_an_object_does_not_pile_up(make_network: MakeNetwork) -> None:
+    session = _session(settle(make_network(), CALM), SessionOptions(1))
+    session.step(film(1), never)
+    remembered = session._now.session
+    remembered.unmatched_frame_inds[1] = list(range(20))
+    remembered.unmatched_frame_inds[999] = [1]
+    remembered.overlap_pair_to_frame_inds[1, 2] = list(range(20))
+    remembered.forget(0, 8, few_pointers=True)
+    assert dict(remembered.unmatched_frame_inds) == {1: list(range(8))}
+    assert dict(remembered.overlap_pair_to_frame_inds) == {(1, 2): list(range(8))}
