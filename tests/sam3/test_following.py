@@ -150,6 +150,15 @@ def test_the_threshold_of_a_new_object_is_over_that_of_one_followed(
         assert network.model.new_det_thresh == pytest.approx(new)
 
 
+@pytest.mark.parametrize(("every", "refresh"), [(1, 16), (6, 18), (30, 30)])
+def test_objects_are_refreshed_on_frames_that_the_detector_looks_at(
+    make_network: MakeNetwork, every: int, refresh: int
+) -> None:
+    network = make_network()
+    _session(network, SessionOptions(every)).step(film(1), never)
+    assert network.model.recondition_every_nth_frame == refresh
+
+
 def test_too_many_objects_are_left_out_with_a_warning(
     make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

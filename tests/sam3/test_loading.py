@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers.models.sam3_video import modeling_sam3_video as sam3_video
 
 from visionseg.artifacts.hub import fetch_weights, find_weights
@@ -191,3 +192,14 @@ def test_weights_that_are_not_there_fail_the_check_of_the_command_line(tmp_path:
     told = [line for line in printed.splitlines() if "it holds no SAM3 weights" in line]
     assert len(told) == 3
     assert all(line.startswith("1 ") for line in told)
+
+
+def test_weights_that_lack_some_are_told(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = next(one for one in tensors if one.startswith("tracker_model.memory_attention"))
+    del tensors[name]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lacks weights of SAM3: tracker_model\.memory"):
+        ENGINES["facebook/sam3"].load(Models(sam3_weights=str(tmp_path)))

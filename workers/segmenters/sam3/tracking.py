@@ -40,6 +40,18 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a whole video.
+
+    Detections count over `threshold`; on frames divisible by `refresh_every` a sure one renews the
+    memory of its object.
+    """
+
+    threshold: float
+    refresh_every: int
+
+
+@dataclass(frozen=True, slots=True)
 class Followed:
     """The objects on a frame by id: logits, height x width, and scores 0-1; who was dropped.
 
@@ -100,8 +112,10 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
         over = scores > threshold
         return Detections(scores[over], found.logits[over], found.boxes[over])
 
-    def follow(self, session: FlatSession, frame: Frame, threshold: float) -> Followed:
+    def follow(self, session: FlatSession, frame: Frame, terms: Terms) -> Followed:
         """Tracks every object on the frame, begins new ones and drops those that were none."""
+        threshold = terms.threshold
+        self.recondition_every_nth_frame = terms.refresh_every
         self.score_threshold_detection = threshold
         self.new_det_thresh = max(threshold, min(0.95, threshold + 0.2))
         self._frame = frame
