@@ -114,10 +114,9 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
 
     def follow(self, session: FlatSession, frame: Frame, terms: Terms) -> Followed:
         """Tracks every object on the frame, begins new ones and drops those that were none."""
-        threshold = terms.threshold
+        self.score_threshold_detection = terms.threshold
+        self.new_det_thresh = max(terms.threshold, min(0.95, terms.threshold + 0.2))
         self.recondition_every_nth_frame = terms.refresh_every
-        self.score_threshold_detection = threshold
-        self.new_det_thresh = max(threshold, min(0.95, threshold + 0.2))
         self._frame = frame
         before = set(session.obj_ids)
         out = self(inference_session=session, frame_idx=frame.index)
@@ -309,8 +308,9 @@ def _within_most(
     """The new detections, the best of each concept, that leave it at most `MOST_OBJECTS`."""
     room = {concept: MOST_OBJECTS - tracked.count(concept) for concept in concepts.tolist()}
     allowed: set[int] = set()
-    for place in sorted(new, key=lambda one: -float(scores[one])):
-        concept = int(concepts[place])
+    score_of, concept_of = scores.tolist(), concepts.tolist()
+    for place in sorted(new, key=lambda one: -score_of[one]):
+        concept = concept_of[place]
         if room[concept] > 0:
             room[concept] -= 1
             allowed.add(place)
