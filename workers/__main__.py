@@ -6,10 +6,12 @@ import sys
 
 import click
 
+from visionseg.artifacts.weights import WeightsError
 from visionseg.config import read_settings
-from visionseg.queue.lanes import Lane
+from visionseg.queue.lanes import GPU_LANES, Lane
 from workers.app import run_worker
 from workers.media.jail.confine import Unconfined, insist_on_walls
+from workers.segmenters.sam3.loading import check
 
 
 @click.command()
@@ -23,11 +25,13 @@ def main(lanes: str, processes: int) -> None:
         names = ", ".join(Lane)
         raise click.BadParameter(f"{error}; there are: {names}") from error
     settings = read_settings()
-    if settings.limits.jail == "require":
-        try:
+    try:
+        if settings.limits.jail == "require":
             insist_on_walls()
-        except Unconfined as error:
-            raise click.ClickException(str(error)) from error
+        if settings.models.sam3_weights and set(wanted) & set(GPU_LANES):
+            check(settings.models)
+    except (Unconfined, WeightsError) as error:
+        raise click.ClickException(str(error)) from error
     sys.exit(run_worker(settings, wanted, processes))
 
 

@@ -69,6 +69,7 @@ def test_another_worker_goes_on_from_the_checkpoint_with_equal_results(
     asked: dict[str, Any] = {
         "video": clip_uri,
         "output_format": "coco_rle",
+        "prompt": "person, " + "a red ball on a chair " * 12,
         "threshold": 0.1,
         "box_prompts": [{"x_min": 0, "y_min": 10, "x_max": 30, "y_max": 40}],
     }
@@ -83,6 +84,8 @@ def test_another_worker_goes_on_from_the_checkpoint_with_equal_results(
     for made in (warm, handed_on):
         record = client.read(made)
         assert record.status is Status.SUCCEEDED, record.error
+        (warning,) = record.warnings
+        assert "first 32 tokens" in warning
         index = json.loads(client.artifact(made, "index.json").read_text())
         assert [frame["source_frame"] for frame in index["frames"]] == list(range(30))
         assert any(frame["objects"] for frame in index["frames"])

@@ -55,6 +55,8 @@ def settle(network: Network, settings: Mapping[str, Any], most: int = 4) -> Netw
     """The network with its model's settings changed, as both sides of a comparison need."""
     for name, value in {**settings, "max_num_objects": most}.items():
         setattr(network.model, name, value)
+    if "recondition_every_nth_frame" in settings:
+        network.model.config.recondition_every_nth_frame = settings["recondition_every_nth_frame"]
     return network
 
 

@@ -150,6 +150,15 @@ def test_the_threshold_of_a_new_object_is_over_that_of_one_followed(
         assert network.model.new_det_thresh == pytest.approx(new)
 
 
+@pytest.mark.parametrize(("every", "refresh"), [(1, 16), (6, 18), (30, 30)])
+def test_objects_are_refreshed_on_frames_that_the_detector_looks_at(
+    make_network: MakeNetwork, every: int, refresh: int
+) -> None:
+    network = make_network()
+    _session(network, SessionOptions(every)).step(film(1), never)
+    assert network.model.recondition_every_nth_frame == refresh
+
+
 def test_too_many_objects_are_left_out_with_a_warning(
     make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,3 +290,15 @@ def test_an_object_shown_needs_no_detection_to_stay(make_network: MakeNetwork) -
     session = Watched(make_network(), "tiny", prompts, SessionOptions(1), None)
     session.step(film(14), never)
     assert all(set(frame.logits) == {5} for frame in session.watched)
+
+
+def test_what_speaks_against_an_object_does_not_pile_up(make_network: MakeNetwork) -> None:
+    session = _session(settle(make_network(), CALM), SessionOptions(1))
+    session.step(film(1), never)
+    remembered = session._now.session
+    remembered.unmatched_frame_inds[1] = list(range(20))
+    remembered.unmatched_frame_inds[999] = [1]
+    remembered.overlap_pair_to_frame_inds[1, 2] = list(range(20))
+    remembered.forget(0, 8, few_pointers=True)
+    assert dict(remembered.unmatched_frame_inds) == {1: list(range(8))}
+    assert dict(remembered.overlap_pair_to_frame_inds) == {(1, 2): list(range(8))}

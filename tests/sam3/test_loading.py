@@ -11,11 +11,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers.models.sam3_video import modeling_sam3_video as sam3_video
 
 from visionseg.artifacts.hub import fetch_weights, find_weights
 from visionseg.artifacts.weights import WeightsError
 from visionseg.config import Models
 from workers.segmenters.registry import ENGINES
+from workers.segmenters.sam3 import loading
+from workers.segmenters.sam3.operators import PlainOperators
 from workers.segmenters.sam3.precision import choose
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +31,14 @@ def test_the_engine_is_loaded_from_a_folder_and_tells_how_it_computes(tiny_folde
     segmenter = engine.load(Models(sam3_weights=str(tiny_folder)))
     assert segmenter.name == "facebook/sam3"
     assert "fp32" in segmenter.version
+
+
+def test_loading_gives_transformers_what_it_would_fetch_else(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sam3_video, "cv_utils_kernel", None)
+    ENGINES["facebook/sam3"].load(Models(sam3_weights=str(tiny_folder), sam3_warm_up=False))
+    assert isinstance(sam3_video.cv_utils_kernel, PlainOperators)
 
 
 def test_a_folder_without_weights_is_told_with_what_it_lacks(tmp_path: Path) -> None:
@@ -65,6 +77,24 @@ try:
 except WeightsError as error:
     print(error)
 """
+
+
+def test_a_worker_that_cannot_load_its_model_does_not_start() -> None:
+    command = [sys.executable, "-m", "workers", "--lanes", "images"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_WEIGHTS": "/nowhere/at/all"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no such folder" in done.stderr
+
+
+def test_packages_that_are_missing_are_told(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "PACKAGES", ("torch", "a_package_of_nobody"))
+    with pytest.raises(WeightsError, match=r"a_package_of_nobody.*extra `sam3`"):
+        loading.check(Models(sam3_weights=str(tiny_folder)))
 
 
 def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(tmp_path: Path) -> None:
@@ -154,10 +184,22 @@ def test_weights_that_are_not_there_fail_the_check_of_the_command_line(tmp_path:
     code = (
         "from click.testing import CliRunner\n"
         "from visionseg.commands.main import main\n"
-        "for words in (['weights', 'check'], ['weights', 'fetch', '--sam3']):\n"
+        "for words in (['weights', 'check'], ['weights', 'fetch', '--sam3'], ['up']):\n"
         "    done = CliRunner().invoke(main, words)\n"
-        "    print(done.exit_code, done.output)\n"
+        "    print(done.exit_code, done.output.splitlines()[-1])\n"
     )
-    printed = _in_a_clean_process(code, SAM3_WEIGHTS=str(tmp_path))
-    assert printed.count("it holds no SAM3 weights") >= 1
-    assert "0 " not in printed.splitlines()[0][:2]
+    printed = _in_a_clean_process(code, SAM3_WEIGHTS=str(tmp_path), VISIONSEG_HOME=str(tmp_path))
+    told = [line for line in printed.splitlines() if "it holds no SAM3 weights" in line]
+    assert len(told) == 3
+    assert all(line.startswith("1 ") for line in told)
+
+
+def test_weights_that_lack_some_are_told(tiny_folder: Path, tmp_path: Path) -> None:
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = next(one for one in tensors if one.startswith("tracker_model.memory_attention"))
+    del tensors[name]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lacks weights of SAM3: tracker_model\.memory"):
+        ENGINES["facebook/sam3"].load(Models(sam3_weights=str(tmp_path)))

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from visionseg.access import keys
-from visionseg.artifacts import weights
+from visionseg.artifacts import hub, weights
 from visionseg.commands.running import write_services
 from visionseg.config import Models, Settings
 from visionseg.embedded.folders import EmbeddedError
@@ -43,6 +43,8 @@ def _fetch_models() -> None:
     cache, names = Models().cache, weights.names_of("model")
     if weights.wrong_files(cache, names):
         weights.fetch(cache, names, click.echo)
+    if source := Models().sam3_weights:
+        hub.find_weights(source)
 
 
 def _run(key_file: Path | None) -> None:

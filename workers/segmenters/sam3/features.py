@@ -38,9 +38,9 @@ class Features:
     def owned(self) -> Features:
         """A copy that keeps no larger batch alive."""
         return Features(
-            self.last_hidden_state.clone(),
-            tuple(level.clone() for level in self.fpn_hidden_states),
-            self.fpn_position_encoding,
+            _owned(self.last_hidden_state),
+            tuple(map(_owned, self.fpn_hidden_states)),
+            tuple(map(_owned, self.fpn_position_encoding)),
         )
 
 
@@ -62,7 +62,6 @@ class Words:
 
     features: Tensor
     mask: Tensor
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,11 @@ class Detections:
     def take(self, chosen: Tensor) -> Detections:
         """Those at the chosen indexes, or where a mask of booleans is true."""
         return Detections(self.scores[chosen], self.logits[chosen], self.boxes[chosen])
+
+
+def _owned(values: Tensor) -> Tensor:
+    is_part = values.untyped_storage().nbytes() > values.nbytes
+    return values.clone() if is_part else values
 
 
 def _rows(values: Tensor, places: Sequence[int]) -> Tensor:

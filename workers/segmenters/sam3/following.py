@@ -31,7 +31,7 @@ from workers.segmenters.sam3.shown import (
     shown_ids,
 )
 from workers.segmenters.sam3.state import Following, load_state, save_state
-from workers.segmenters.sam3.tracking import MOST_OBJECTS, Followed, Found, Frame
+from workers.segmenters.sam3.tracking import MOST_OBJECTS, Followed, Found, Frame, Terms
 
 LOOKS_AFTER_NEW = 15
 """Frames on which the detector looks after a new object, so that it is confirmed or dropped."""
@@ -75,6 +75,10 @@ class FollowingSession:
         self._prompts = prompts
         self._concepts = tuple(dict.fromkeys(prompts.concepts))
         self._every = options.re_detect_every
+        # The detector must look on the frames on which objects are refreshed.
+        refresh = network.model.config.recondition_every_nth_frame
+        refresh = -(-refresh // self._every) * self._every
+        self._terms = Terms(prompts.threshold, refresh)
         self._delay = network.model.hotstart_delay if self._concepts else 0
         self._now = self._begin(state)
 
@@ -157,7 +161,7 @@ class FollowingSession:
         shown = begun_by(self._network, maps, size, new)
         logits = {object_id: one.logits for object_id, one in shown.items()}
         frame = Frame(now.index, maps, positions, self._found(ahead, place), logits)
-        followed = model.follow(now.session, frame, self._prompts.threshold)
+        followed = model.follow(now.session, frame, self._terms)
         known = {one: given for one, given in marks.items() if one in followed.logits}
         shown |= corrected_by(self._network, maps, size, known, followed.logits)
         if shown:

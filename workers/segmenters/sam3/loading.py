@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from workers.segmenters.base import ImagePrompts
 if TYPE_CHECKING:
     from workers.segmenters.sam3.segmenter import Sam3Segmenter
 
+PACKAGES = ("torch", "torchvision", "transformers")
+
 
 def load(settings: Models) -> Sam3Segmenter:
     """SAM3, ready, from what SAM3_WEIGHTS names; nothing is fetched.
@@ -24,19 +26,25 @@ def load(settings: Models) -> Sam3Segmenter:
     Raises `WeightsError`, saying what to do, where the packages, the weights or the GPU are
     missing, and `RuntimeError` where torchvision does not fit torch.
     """
-    folder = find_weights(settings.sam3_weights)
-    try:
-        importlib.import_module("torch")
-        importlib.import_module("transformers")
-    except ImportError as error:
-        raise WeightsError(
-            f"SAM3 needs packages that are not installed ({error.name}); install the extra "
-            "`sam3`: pip install 'visionseg[sam3]'"
-        ) from error
+    folder = check(settings)
     segmenter = _load(folder, settings)
     if settings.sam3_warm_up:
         warm_up(segmenter)
     return segmenter
+
+
+def check(settings: Models) -> Path:
+    """The folder of the weights; loads nothing, so that a mistake is told before anything starts.
+
+    Raises `WeightsError`, saying what to do, where packages or weights are missing.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise WeightsError(
+            f"SAM3 needs packages that are not installed: {', '.join(missing)}. Install the extra "
+            "`sam3`: pip install 'visionseg[sam3]'"
+        )
+    return find_weights(settings.sam3_weights)
 
 
 def warm_up(segmenter: Sam3Segmenter) -> None:

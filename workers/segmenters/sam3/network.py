@@ -209,7 +209,7 @@ class Network:
         read = self.model.detector_model.get_text_features(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], return_dict=True
         )
-        return Words(read.pooler_output, tokens["attention_mask"], self.is_truncated(concept))
+        return Words(read.pooler_output, tokens["attention_mask"])
 
 
 def _key(picture: Rgb) -> str:

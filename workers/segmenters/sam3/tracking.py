@@ -40,6 +40,18 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for a whole video.
+
+    Detections count over `threshold`; on frames divisible by `refresh_every` a sure one renews the
+    memory of its object.
+    """
+
+    threshold: float
+    refresh_every: int
+
+
+@dataclass(frozen=True, slots=True)
 class Followed:
     """The objects on a frame by id: logits, height x width, and scores 0-1; who was dropped.
 
@@ -100,10 +112,11 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
         over = scores > threshold
         return Detections(scores[over], found.logits[over], found.boxes[over])
 
-    def follow(self, session: FlatSession, frame: Frame, threshold: float) -> Followed:
+    def follow(self, session: FlatSession, frame: Frame, terms: Terms) -> Followed:
         """Tracks every object on the frame, begins new ones and drops those that were none."""
-        self.score_threshold_detection = threshold
-        self.new_det_thresh = max(threshold, min(0.95, threshold + 0.2))
+        self.score_threshold_detection = terms.threshold
+        self.new_det_thresh = max(terms.threshold, min(0.95, terms.threshold + 0.2))
+        self.recondition_every_nth_frame = terms.refresh_every
         self._frame = frame
         before = set(session.obj_ids)
         out = self(inference_session=session, frame_idx=frame.index)
@@ -295,8 +308,9 @@ def _within_most(
     """The new detections, the best of each concept, that leave it at most `MOST_OBJECTS`."""
     room = {concept: MOST_OBJECTS - tracked.count(concept) for concept in concepts.tolist()}
     allowed: set[int] = set()
-    for place in sorted(new, key=lambda one: -float(scores[one])):
-        concept = int(concepts[place])
+    score_of, concept_of = scores.tolist(), concepts.tolist()
+    for place in sorted(new, key=lambda one: -score_of[one]):
+        concept = concept_of[place]
         if room[concept] > 0:
             room[concept] -= 1
             allowed.add(place)
