@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from api import answers
 from api.preferences import Preference
 from api.service import service_of
+from api.trickle import Trickle
 from visionseg.contract.reply import Prediction
 from visionseg.contract.status import FINAL
 from visionseg.predictions.wait import View, hold, wait
@@ -38,7 +39,7 @@ async def _until_final(request: Request, view: View, headers: dict[str, str]) ->
     if record is not None:
         return answers.record(request, record, headers=headers)
     no_buffer = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
+    return Trickle(
         _spaces_then_json(request, held),
         headers={**headers, **no_buffer},
         media_type="application/json",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from api.service import Service
+from api.trickle import Trickle
 from visionseg.contract.status import FINAL
 from visionseg.predictions.follow import Event, follow
 from visionseg.predictions.wait import View
@@ -38,7 +39,7 @@ def stream(service: Service, view: View, after: int) -> Response:
     """The events above number `after` and those to come; a comment keeps a silent line open."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     followed = follow(service.hub, view, after, SILENCE_S)
-    return StreamingResponse(_written(followed), headers=headers, media_type="text/event-stream")
+    return Trickle(_written(followed), headers=headers, media_type="text/event-stream")
 
 
 async def _written(followed: AsyncIterator[Event | None]) -> AsyncIterator[str]:

@@ -99,6 +99,11 @@ class Running:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
 
+    @property
+    def waited_for(self) -> int:
+        """How many predictions somebody waits for."""
+        return len(self._server._service.hub._watches)
+
     def stop(self) -> None:
         """Stops as SIGTERM does, and returns when all connections are closed."""
         self._server.should_exit = True

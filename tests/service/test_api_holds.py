@@ -144,11 +144,13 @@ def test_a_preference_that_cannot_be_read_counts_as_none(
         assert "preference-applied" not in reply.headers
 
 
-def test_a_client_that_leaves_does_not_stop_the_job(
-    http: httpx2.Client, installation: Installation
+def test_a_client_that_leaves_does_not_stop_the_job_and_is_not_waited_for(
+    http: httpx2.Client, server: Running, installation: Installation
 ) -> None:
     with http.stream("POST", PREDICTIONS, json=IMAGE_BODY) as reply:
         address = reply.headers["location"]
+        assert server.waited_for == 1
+    wait_until(lambda: not server.waited_for)
     assert http.get(address).json()["status"] == "starting"
     finish_next(installation)
     assert http.get(address).json()["status"] == "succeeded"

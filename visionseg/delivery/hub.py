@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import structlog
 from redis.asyncio import Redis
@@ -30,12 +30,27 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Watch:
-    """One waiter's view of a prediction; `standing` is None until it was first read."""
+    """One waiter's view of a prediction, registered while it is entered.
 
-    def __init__(self, *, progress: bool) -> None:
+    `standing` is None until it was first read. Thousands may be open, so it is small.
+    """
+
+    __slots__ = ("_changed", "_hub", "_waiter", "prediction_id", "progress", "standing")
+
+    def __init__(self, hub: Hub, prediction_id: PredictionId, *, progress: bool) -> None:
+        self._hub = hub
+        self.prediction_id = prediction_id
         self.progress = progress
         self.standing: Standing | None = None
-        self._news = asyncio.Event()
+        self._changed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Watch:
+        self._hub.register(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hub.forget(self)
 
     @property
     def final(self) -> bool:
@@ -46,15 +61,19 @@ class Watch:
         """Wakes the waiter; None only says that waiting ends."""
         if standing is None or standing != self.standing:
             self.standing = standing or self.standing
-            self._news.set()
+            self._changed = True
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
 
     async def change(self, timeout_s: float | None) -> bool:
         """Whether something changed since the last call, within `timeout_s`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._news.wait()
-        changed = self._news.is_set()
-        self._news.clear()
+        if not self._changed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._waiter
+            self._waiter = None
+        changed, self._changed = self._changed, False
         return changed
 
 
@@ -98,21 +117,24 @@ class Hub:
             listen.cancel()
             await asyncio.wait([look, listen])
 
-    @contextmanager
-    def watch(self, prediction_id: PredictionId, *, progress: bool = False) -> Iterator[Watch]:
-        """Registers a waiter; its first change is what the database says after that.
+    def watch(self, prediction_id: PredictionId, *, progress: bool = False) -> Watch:
+        """A waiter to enter; its first change is what the database says after that.
 
         With `progress` a change of the number of frames done counts too.
         """
-        watch = Watch(progress=progress)
-        self._watches[prediction_id].add(watch)
-        self._look_soon(prediction_id)
-        try:
-            yield watch
-        finally:
-            self._watches[prediction_id].discard(watch)
-            if not self._watches[prediction_id]:
-                del self._watches[prediction_id]
+        return Watch(self, prediction_id, progress=progress)
+
+    def register(self, watch: Watch) -> None:
+        """Tells a waiter from now on."""
+        self._watches[watch.prediction_id].add(watch)
+        self._look_soon(watch.prediction_id)
+
+    def forget(self, watch: Watch) -> None:
+        """Tells it no more."""
+        watches = self._watches[watch.prediction_id]
+        watches.discard(watch)
+        if not watches:
+            del self._watches[watch.prediction_id]
 
     async def until_final(self, prediction_id: PredictionId, timeout_s: float) -> bool:
         """Waits until the prediction is final or waits end; false if `timeout_s` went by."""
