@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
+    Select,
     bindparam,
     case,
     delete,
@@ -107,31 +110,45 @@ def next_jobs(
     priority, longest not served, oldest. A key at its cap of running jobs begins no new ones. It
     costs an index look-up a key, however many jobs wait.
     """
-    own = _of_one_key(lane, engines, limit)
+    statement = _next_jobs(of_engines=engines is not None)
+    asked = {"lane": lane, "most": limit, "engines": list(engines or ())}
+    return list(connection.execute(statement, asked).scalars())
+
+
+@cache
+def _next_jobs(*, of_engines: bool) -> Select[Any]:
+    own = _of_one_key(of_engines=of_engines)
     used = decayed_seconds() / shares.c.weight
     of_key = func.row_number().over(partition_by=shares.c.key_id, order_by=_order(own.c))
-    statement = (
+    return (
         select(own.c.prediction_id)
         .select_from(shares)
         .join(own, true())
         .order_by(used, of_key, own.c.last_served_at.asc().nulls_first(), own.c.created_at)
-        .limit(limit)
+        .limit(_MOST)
     )
-    return list(connection.execute(statement).scalars())
 
 
-def _of_one_key(lane: str, engines: Collection[str] | None, limit: int) -> LateralFromClause:
+_MOST = bindparam("most", type_=Integer)
+
+
+def _of_one_key(*, of_engines: bool) -> LateralFromClause:
     """A key's next jobs: of all, or of those begun, where it may begin no more."""
     c = turns.c
     of_all = (
         select(c.prediction_id, c.priority, c.last_served_at, c.created_at)
-        .where(c.lane == lane, c.key_id == shares.c.key_id, c.ready > 0, c.ready_at <= NOW)
+        .where(
+            c.lane == bindparam("lane"),
+            c.key_id == shares.c.key_id,
+            c.ready > 0,
+            c.ready_at <= NOW,
+        )
         .order_by(*_order(c))
-        .limit(limit)
+        .limit(_MOST)
         .correlate(shares)
     )
-    if engines is not None:
-        of_all = of_all.where(c.engine.in_(engines))
+    if of_engines:
+        of_all = of_all.where(c.engine.in_(bindparam("engines", expanding=True)))
     is_full = case((shares.c.max_running.is_(None), false()), else_=at_cap())
     return union_all(of_all.where(~is_full), of_all.where(c.begun, is_full)).lateral("own")
 
