@@ -60,10 +60,9 @@ fmt: $(VENV)/dev.stamp ## Formats the code
 	$(BIN)/ruff check --fix $(PATHS)
 	$(BIN)/ruff format $(PATHS)
 
-bench: $(VENV)/dev.stamp ## Measures the embedded model and the queue
+bench: $(VENV)/dev.stamp ## Measures everything in bench/, for half an hour on a quiet machine
 	$(BIN)/visionseg weights fetch
-	$(BIN)/python bench/lite.py
-	$(BIN)/python bench/queueing.py
+	set -e; for name in lite queueing cancel beside waits media; do $(BIN)/python -m bench.$$name; done
 
 requirements: $(VENV)/dev.stamp ## Pins every package anew
 	$(PIP) install --quiet uv

@@ -1,6 +1,6 @@
 """How good and how fast `embedded/lite` is on pictures and films whose truth is known exactly.
 
-Run `visionseg weights fetch`, then `python bench/lite.py`. Every scene is composed of free stills:
+Run `visionseg weights fetch`, then `python -m bench.lite`. Every scene is composed of free stills:
 a cut-out at some size and place before some backdrop.
 """
 

@@ -1,6 +1,6 @@
 """What the queue costs: submit to claimed, submissions a second, claims before a long queue.
 
-Run with `python bench/queueing.py` after `visionseg weights fetch`. It starts its own PostgreSQL,
+Run with `python -m bench.queueing` after `visionseg weights fetch`. It starts its own PostgreSQL,
 Redis and, for the first figure, a worker with the embedded model.
 """
 

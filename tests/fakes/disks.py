@@ -1,8 +1,9 @@
-"""A disk that is full while a file beside the store says so, whoever writes."""
+"""A disk, or its quota, that is full while a file beside the store says so, whoever writes."""
 
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ class Filling(LocalStore):
 
     def _want_room(self, path: object) -> None:
         if self._switch.exists():
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            full = random.choice((errno.ENOSPC, errno.EDQUOT))
+            raise OSError(full, os.strerror(full), str(path))
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
