@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,21 @@ from tests.sam3.films import never
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.masks import decode
 from workers.masks import encode as encode_mask
-from workers.segmenters.base import Box, ImagePrompts, Instance, Point, Stopped
+from workers.segmenters.base import (
+    Box,
+    FrameBox,
+    FramePoint,
+    ImagePrompts,
+    Instance,
+    Point,
+    SessionOptions,
+    Stopped,
+    VideoPrompts,
+)
 from workers.segmenters.sam3.drawing import draw_apart, draw_never_empty, encode
-from workers.segmenters.sam3.precision import cast_heavy_weights
+from workers.segmenters.sam3.precision import cast_heavy_weights, choose
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
+from workers.segmenters.sam3.weights import read_network
 
 PICTURE = film(1)[0]
 
@@ -136,6 +148,23 @@ def test_weights_cast_for_bfloat16_give_what_autocast_gives(make_network: MakeNe
         for model in (half.model, network.model)
     ]
     assert bytes_of[0] < 0.6 * bytes_of[1]
+
+
+def test_every_kind_of_prompt_works_in_bfloat16(tiny_folder: Path) -> None:
+    network = read_network(tiny_folder, choose("cpu", "bf16"), 2)
+    segmenter = Sam3Segmenter(network, "half")
+    box, point = Box(5, 5, 90, 50), Point(30, 20)
+    assert _find(segmenter, ["person"], boxes=[box])
+    assert len(_find(segmenter, points=[Point(92, 52), point], boxes=[Box(5, 5, 40, 40)])) == 2
+    prompts = VideoPrompts(
+        ("person",), (FramePoint(1, 5, point),), (FrameBox(0, 6, box),), threshold=0.2
+    )
+    session = segmenter.open_session(prompts, SessionOptions(2))
+    results = session.step(film(3), never) + session.flush()
+    assert {6} <= {one.object_id for one in results[0].instances}
+    resumed = segmenter.open_session(prompts, SessionOptions(2), session.state())
+    onward = [one.step(film(4)[3:], never) + one.flush() for one in (session, resumed)]
+    assert onward[0] == onward[1]
 
 
 def test_a_full_gpu_is_told_as_memory_that_is_full(
