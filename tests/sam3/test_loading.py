@@ -98,12 +98,16 @@ def test_packages_that_are_missing_are_told(
         loading.check(Models(sam3_weights=str(tiny_folder)))
 
 
-def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(tmp_path: Path) -> None:
+def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(
+    hub: str, tmp_path: Path
+) -> None:
+    _Refusing.asked.clear()
     told = _in_a_clean_process(
         _TRY.format(call="find_weights('facebook/sam3')"),
         HF_HOME=str(tmp_path),
-        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_ENDPOINT=hub,
     )
+    assert _Refusing.asked == []
     for part in ("not on this machine", "Accept the licence", "HF_TOKEN", "weights fetch --sam3"):
         assert part in told
 
