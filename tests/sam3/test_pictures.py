@@ -27,6 +27,8 @@ from workers.segmenters.base import (
     VideoPrompts,
 )
 from workers.segmenters.sam3.drawing import draw_apart, draw_never_empty, encode
+from workers.segmenters.sam3.features import Detections
+from workers.segmenters.sam3.finder import PictureFinder
 from workers.segmenters.sam3.precision import cast_heavy_weights, choose
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
 from workers.segmenters.sam3.weights import read_network
@@ -61,6 +63,17 @@ def test_every_concept_is_found_best_first_and_the_threshold_drops(
     for one in found:
         assert (one.mask.height, one.mask.width) == PICTURE.shape[:2]
         assert one.box[0] <= one.box[2] <= PICTURE.shape[1]
+
+
+def test_a_detection_without_a_pixel_is_left_out(segmenter: Sam3Segmenter) -> None:
+    logits = torch.stack([torch.full((8, 8), -1.0), torch.full((8, 8), 1.0)])
+    found = {"person": Detections(torch.tensor([0.9, 0.8]), logits, torch.zeros(2, 4))}
+    with segmenter.network.computing():
+        (seen,) = segmenter.network.look_at([PICTURE])
+        finder = PictureFinder(segmenter.network, seen, (10, 10), found)
+        assert [one.score for one in finder.by_concepts(["person"], (), 0.5)] == pytest.approx(
+            [0.8]
+        )
 
 
 def test_boxes_give_one_object_each_and_free_points_one_more(segmenter: Sam3Segmenter) -> None:
