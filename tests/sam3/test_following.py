@@ -26,6 +26,7 @@ from workers.segmenters.sam3 import tracking
 from workers.segmenters.sam3.following import LOOKS_AFTER_NEW, TOO_MANY, FollowingSession
 from workers.segmenters.sam3.network import Network
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
+from workers.segmenters.sam3.shown import marks_on
 from workers.segmenters.sam3.tracking import MOST_OBJECTS
 
 LENIENT = {"det_nms_thresh": 0.0, "hotstart_unmatch_thresh": 15, "hotstart_dup_thresh": 15}
@@ -199,6 +200,11 @@ def test_a_click_corrects_an_object_that_is_followed(segmenter: Sam3Segmenter) -
         masks.append([[one.mask for one in result.instances] for result in results])
     assert masks[0][:3] == masks[1][:3]
     assert masks[0][3] != masks[1][3]
+
+
+def test_of_several_boxes_for_one_object_the_last_box_counts() -> None:
+    boxes = (FrameBox(0, 5, Box(5, 5, 40, 40)), FrameBox(0, 5, Box(1, 2, 30, 20)))
+    assert marks_on(VideoPrompts(boxes=boxes), 0, (54, 96))[5].box == Box(1, 2, 30, 20)
 
 
 def test_new_objects_have_ids_after_those_shown(make_network: MakeNetwork) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -97,12 +98,16 @@ def test_packages_that_are_missing_are_told(
         loading.check(Models(sam3_weights=str(tiny_folder)))
 
 
-def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(tmp_path: Path) -> None:
+def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(
+    hub: str, tmp_path: Path
+) -> None:
+    _Refusing.asked.clear()
     told = _in_a_clean_process(
         _TRY.format(call="find_weights('facebook/sam3')"),
         HF_HOME=str(tmp_path),
-        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_ENDPOINT=hub,
     )
+    assert _Refusing.asked == []
     for part in ("not on this machine", "Accept the licence", "HF_TOKEN", "weights fetch --sam3"):
         assert part in told
 
@@ -110,7 +115,10 @@ def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(tmp_pa
 class _Refusing(BaseHTTPRequestHandler):
     """A hub that shows a gated repository, and another that it hides."""
 
+    asked: ClassVar[list[str]] = []
+
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         gated = "facebook" in self.path
         self.send_response(403 if gated else 401)
         self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
@@ -147,6 +155,7 @@ def test_a_missing_licence_or_token_is_told_with_what_to_do(
         HF_HOME=str(tmp_path),
         HF_ENDPOINT=hub,
     )
+    assert _Refusing.asked
     assert told in printed
     assert "Accept the licence" in printed
     assert "HF_TOKEN" in printed
@@ -165,13 +174,18 @@ def test_the_numbers_follow_the_device_and_wrong_words_are_told() -> None:
         ENGINES["facebook/sam3"].load(Models(sam3_weights="/nowhere/at/all"))
 
 
-def test_the_check_loads_the_model_and_runs_a_picture(tiny_folder: Path) -> None:
+def test_the_check_loads_the_model_and_runs_a_picture_without_asking_the_hub(
+    hub: str, tiny_folder: Path
+) -> None:
+    _Refusing.asked.clear()
     command = [sys.executable, "-m", "workers.trial"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_WEIGHTS": str(tiny_folder)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub}
+    environment["SAM3_WEIGHTS"] = str(tiny_folder)
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert "ran one picture" in done.stdout
+    assert _Refusing.asked == []
     environment["SAM3_WEIGHTS"] = "/nowhere/at/all"
     failed = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

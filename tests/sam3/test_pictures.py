@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,23 @@ from tests.sam3.films import never
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.masks import decode
 from workers.masks import encode as encode_mask
-from workers.segmenters.base import Box, ImagePrompts, Instance, Point, Stopped
+from workers.segmenters.base import (
+    Box,
+    FrameBox,
+    FramePoint,
+    ImagePrompts,
+    Instance,
+    Point,
+    SessionOptions,
+    Stopped,
+    VideoPrompts,
+)
 from workers.segmenters.sam3.drawing import draw_apart, draw_never_empty, encode
-from workers.segmenters.sam3.precision import cast_heavy_weights
+from workers.segmenters.sam3.features import Detections
+from workers.segmenters.sam3.finder import PictureFinder
+from workers.segmenters.sam3.precision import cast_heavy_weights, choose
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
+from workers.segmenters.sam3.weights import read_network
 
 PICTURE = film(1)[0]
 
@@ -49,6 +63,17 @@ def test_every_concept_is_found_best_first_and_the_threshold_drops(
     for one in found:
         assert (one.mask.height, one.mask.width) == PICTURE.shape[:2]
         assert one.box[0] <= one.box[2] <= PICTURE.shape[1]
+
+
+def test_a_detection_without_a_pixel_is_left_out(segmenter: Sam3Segmenter) -> None:
+    logits = torch.stack([torch.full((8, 8), -1.0), torch.full((8, 8), 1.0)])
+    found = {"person": Detections(torch.tensor([0.9, 0.8]), logits, torch.zeros(2, 4))}
+    with segmenter.network.computing():
+        (seen,) = segmenter.network.look_at([PICTURE])
+        finder = PictureFinder(segmenter.network, seen, (10, 10), found)
+        assert [one.score for one in finder.by_concepts(["person"], (), 0.5)] == pytest.approx(
+            [0.8]
+        )
 
 
 def test_boxes_give_one_object_each_and_free_points_one_more(segmenter: Sam3Segmenter) -> None:
@@ -136,6 +161,23 @@ def test_weights_cast_for_bfloat16_give_what_autocast_gives(make_network: MakeNe
         for model in (half.model, network.model)
     ]
     assert bytes_of[0] < 0.6 * bytes_of[1]
+
+
+def test_every_kind_of_prompt_works_in_bfloat16(tiny_folder: Path) -> None:
+    network = read_network(tiny_folder, choose("cpu", "bf16"), 2)
+    segmenter = Sam3Segmenter(network, "half")
+    box, point = Box(5, 5, 90, 50), Point(30, 20)
+    assert _find(segmenter, ["person"], boxes=[box])
+    assert len(_find(segmenter, points=[Point(92, 52), point], boxes=[Box(5, 5, 40, 40)])) == 2
+    prompts = VideoPrompts(
+        ("person",), (FramePoint(1, 5, point),), (FrameBox(0, 6, box),), threshold=0.2
+    )
+    session = segmenter.open_session(prompts, SessionOptions(2))
+    results = session.step(film(3), never) + session.flush()
+    assert {6} <= {one.object_id for one in results[0].instances}
+    resumed = segmenter.open_session(prompts, SessionOptions(2), session.state())
+    onward = [one.step(film(4)[3:], never) + one.flush() for one in (session, resumed)]
+    assert onward[0] == onward[1]
 
 
 def test_a_full_gpu_is_told_as_memory_that_is_full(

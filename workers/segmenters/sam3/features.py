@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,11 @@ class Features:
             tuple(map(_owned, self.fpn_hidden_states)),
             tuple(map(_owned, self.fpn_position_encoding)),
         )
+
+    def in_full(self) -> Features:
+        """The same with maps in full precision."""
+        levels = tuple(level.float() for level in self.fpn_hidden_states)
+        return replace(self, fpn_hidden_states=levels)
 
 
 def joined(parts: Sequence[Features]) -> Features:

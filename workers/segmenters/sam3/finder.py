@@ -61,7 +61,10 @@ class PictureFinder:
         exemplars: Sequence[Box],  # noqa: ARG002 - the detector has seen them already
         threshold: float,
     ) -> list[Sighting]:
-        """The instances of each concept scoring `threshold` or more, best first of each."""
+        """The instances of each concept scoring `threshold` or more, best first of each.
+
+        One whose mask holds no pixel is left out.
+        """
         sightings: list[Sighting] = []
         for concept in concepts:
             likely = self._found[concept].over(threshold)

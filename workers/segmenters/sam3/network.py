@@ -139,7 +139,8 @@ class Network:
         show instances of the concept.
         """
         found = self.model.detector_model(
-            vision_embeds=seen,
+            # transformers rounds boxes to float16 beside bfloat16 maps, which autocast refuses.
+            vision_embeds=seen if boxes is None else seen.in_full(),
             text_embeds=SimpleNamespace(pooler_output=torch.cat([one.features for one in words])),
             attention_mask=torch.cat([one.mask for one in words]),
             input_boxes=boxes,

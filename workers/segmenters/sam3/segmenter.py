@@ -93,4 +93,4 @@ class Sam3Segmenter:
 
 def _instances(finder: PictureFinder, asked: ImagePrompts) -> list[Instance]:
     found = combine(finder, replace(asked, concepts=tuple(dict.fromkeys(asked.concepts))))
-    return [one.instance() for one in sorted(found, key=lambda one: -one.score) if one.mask.area]
+    return [one.instance() for one in sorted(found, key=lambda one: -one.score)]
