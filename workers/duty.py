@@ -142,8 +142,13 @@ def perform(
             _insist(watch, lambda: _commit(installation, claim, outcome, committed))
             logger.info("unit_done", seconds=round(time.monotonic() - started, 3))
         except Stopped:
-            _insist(watch, lambda: _stop(installation, claim, watch.reason))
+            again = watch.reason is Reason.SHUTDOWN
+            _insist(watch, lambda: _stop(installation, claim, again=again))
             logger.info("unit_stopped", reason=watch.reason)
+        except DATABASE_AWAY as error:
+            logger.warning("unit_cut_off", error=str(error))
+            time.sleep(RETRY_S)
+            _insist(watch, lambda: _stop(installation, claim, again=True))
         except Refusal as refusal:
             _fail(watch, installation, claim, refusal)
             logger.info("unit_refused", code=refusal.code, detail=refusal.detail)
@@ -179,9 +184,9 @@ def _commit(
     finish.let_go(installation, claim)
 
 
-def _stop(installation: Installation, claim: Claim, reason: Reason | None) -> None:
-    given_back = reason is Reason.SHUTDOWN and finish.give_back(installation, claim)
-    if not given_back:
+def _stop(installation: Installation, claim: Claim, *, again: bool) -> None:
+    """Ends a unit that is not done, which counts as no attempt: given back, or let go."""
+    if not (again and finish.give_back(installation, claim)):
         finish.let_go(installation, claim)
 
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from tests.fakes.segmenters import Patient
+from tests.fakes.segmenters import BrightSegmenter, Patient
 from tests.lifecycle.conftest import Client
 from visionseg.config import Lease
 from visionseg.contract.ids import PredictionId
@@ -25,6 +27,7 @@ from workers.app import Parent
 from workers.bench import Bench
 from workers.duty import Reason, Watch
 from workers.hosts import owner_is_alive, owner_name, this_host
+from workers.segmenters.base import Instance
 
 
 def test_a_cancel_stops_the_work_and_releases_the_prediction(
@@ -43,6 +46,33 @@ def test_a_cancel_stops_the_work_and_releases_the_prediction(
 
 def _cancel(installation: Installation, made: PredictionId) -> None:
     assert cancel(installation, made)
+
+
+class CutOff(BrightSegmenter):
+    """Is cut off from the database the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def segment(self, *asked: Any) -> list[list[Instance]]:
+        self.times += 1
+        if self.times == 1:
+            raise OperationalError("SELECT 1", {}, OSError("no answer"))
+        return super().segment(*asked)
+
+
+def test_a_unit_cut_off_from_the_database_is_tried_again_uncounted(
+    installation: Installation, client: Client, make_bench: Callable[..., Bench]
+) -> None:
+    made = client.image()
+    make_bench(CutOff()).take_a_turn()
+    record = client.read(made)
+    assert record.status is Status.SUCCEEDED
+    assert "try" not in record.logs
+    with installation.database.connect() as connection:
+        row = connection.execute(text("SELECT attempt, given_back FROM units")).one()
+    assert tuple(row) == (2, 1)
 
 
 def test_a_worker_told_to_stop_gives_its_unit_back_uncounted(

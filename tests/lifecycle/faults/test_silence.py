@@ -40,8 +40,8 @@ def _crew(settings: Settings, folder: Path) -> Iterator[Crew]:
 
 
 def _tries(plant: Plant, made: str) -> set[int]:
-    query = "SELECT attempt FROM units WHERE prediction_id = :id"
-    return {row.attempt for row in plant.rows(query, id=made)}
+    query = "SELECT attempt - given_back AS tries FROM units WHERE prediction_id = :id"
+    return {row.tries for row in plant.rows(query, id=made)}
 
 
 def test_a_database_silent_for_less_than_a_lease_costs_no_second_try(
