@@ -35,6 +35,7 @@ from workers.segmenters.lite import loading as lite
 FATAL_FRAME = 12
 FRAME_S = 0.06
 PICTURE_S = 2.0
+OUT_OF_REACH = "out_of_reach"
 LOADING = "fake_model_loading"
 LOAD_VARIABLE = "VISIONSEG_TEST_LOAD_S"
 
@@ -70,12 +71,18 @@ def _die(frame: int, seconds: float, should_stop: ShouldStop) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _tell_of_the_end() -> None:
+    structlog.get_logger().info(OUT_OF_REACH, pid=os.getpid())
+
+
 def _ignore_stops(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    _tell_of_the_end()
     while True:
         pass
 
 
 def _hold_the_interpreter(frame: int, seconds: float, should_stop: ShouldStop) -> None:
+    _tell_of_the_end()
     ctypes.PyDLL(None).sleep(600)  # unlike CDLL, a PyDLL call keeps the interpreter's lock
 
 

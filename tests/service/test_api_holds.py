@@ -149,7 +149,7 @@ def test_a_client_that_leaves_does_not_stop_the_job_and_is_not_waited_for(
 ) -> None:
     with http.stream("POST", PREDICTIONS, json=IMAGE_BODY) as reply:
         address = reply.headers["location"]
-        assert server.waited_for == 1
+        wait_until(lambda: server.waited_for)
     wait_until(lambda: not server.waited_for)
     assert http.get(address).json()["status"] == "starting"
     finish_next(installation)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.crews import until
-from tests.fakes.loading import Noun
+from tests.fakes.loading import OUT_OF_REACH, Noun
 from tests.lifecycle.faults.conftest import Plant, kill
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.ids import PredictionId
@@ -80,6 +80,9 @@ def test_a_computation_that_no_stop_reaches_is_ended_with_its_process(plant: Pla
     deaf = plant.client.image(prompt=Noun.DEAF)
     grasping = plant.client.image(prompt=Noun.GRASPING)
     pids = [plant.holder(made) for made in (deaf, grasping)]
+    until(
+        lambda: all(f'"pid": {pid}, "event": "{OUT_OF_REACH}"' in plant.crew.log() for pid in pids)
+    )
     for made in (deaf, grasping):
         assert cancel(plant.installation, made)
         assert plant.client.read(made).status is Status.CANCELED
