@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +9,8 @@ from pathlib import Path
 
 import httpx2
 
-from tests.crews import ROOT, environment
+from tests.crews import Program
+from visionseg.commands.background import free_port
 from visionseg.config import Settings
 
 
@@ -20,38 +18,24 @@ class ApiProgram:
     """One API process at a time, always at the same address."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        http = settings.http.model_copy(update={"port": free_port()})
+        self._settings = settings.model_copy(update={"http": http})
+        self.url = f"http://127.0.0.1:{http.port}"
         self._log = log
-        self._environment = {
-            **environment(settings),
-            "VISIONSEG_PORT": str(port),
-            "VISIONSEG_KEY_PEPPER": settings.http.key_pepper.get_secret_value(),
-            "EMBEDDED_FALLBACK": str(settings.models.embedded_fallback),
-        }
-        self.process: subprocess.Popen[bytes] | None = None
+        self._program: Program | None = None
 
     def start(self, also: Mapping[str, str] | None = None) -> None:
         """Starts it and returns when it answers; `also` goes into its environment."""
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                (sys.executable, "-m", "tests.fakes.api"),
-                env={**self._environment, **(also or {})},
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        program = Program(self._settings, self._log, "tests.fakes.api", (), also)
+        self._program = program
         while not self._answers():
-            assert self.process.poll() is None, self._log.read_text()
+            assert program.runs, self._log.read_text()
             time.sleep(0.05)
 
     def kill(self) -> None:
         """Ends it at once, if it runs."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        if self._program is not None:
+            self._program.kill()
 
     def _answers(self) -> bool:
         try:

@@ -29,15 +29,15 @@ def owner_name() -> str:
     return f"{this_host()}/{os.getppid()}/{os.getpid()}"
 
 
-def process_id(owner: str) -> int:
-    """The process that wrote this owner name; it means something on its host only."""
-    return int(owner.rpartition("/")[2])
-
-
 def owner_is_alive(owner: str) -> bool:
     """Whether the process that wrote this owner name on this host still runs."""
+    return is_alive(int(owner.rpartition("/")[2]))
+
+
+def is_alive(process_id: int) -> bool:
+    """Whether a process of this host still runs."""
     try:
-        os.kill(process_id(owner), 0)
+        os.kill(process_id, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

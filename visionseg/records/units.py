@@ -27,7 +27,6 @@ from visionseg.contract.status import OPEN
 from visionseg.records.tables import NOW, from_now, predictions, units
 
 OPEN_STATES = ("blocked", "ready", "leased")
-"""The most processes of one worker."""
 
 
 @dataclass(frozen=True, slots=True)

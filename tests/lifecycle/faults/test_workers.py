@@ -14,6 +14,7 @@ from visionseg.contract.errors import ErrorCode
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
 from visionseg.predictions.cancel import cancel
+from workers.hosts import is_alive
 
 pytestmark = pytest.mark.xdist_group("faults")
 LOST = '"reason": "lost"'
@@ -21,14 +22,6 @@ LOST = '"reason": "lost"'
 
 def _slow_clip(plant: Plant, clip_uri: str) -> PredictionId:
     return plant.client.video(video=clip_uri, prompt=Noun.SLOW, output_format="coco_rle")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +81,7 @@ def test_a_computation_that_no_stop_reaches_is_ended_with_its_process(plant: Pla
         assert plant.client.read(made).status is Status.CANCELED
     for made in (deaf, grasping):
         assert plant.finished(made).status is Status.CANCELED
-    until(lambda: not any(map(_runs, pids)))
+    until(lambda: not any(map(is_alive, pids)))
     plant.succeeded(plant.client.image())
     assert worker.runs
 
@@ -99,7 +92,7 @@ def test_a_frozen_process_is_replaced_even_where_it_held_nothing(plant: Plant) -
     pid = plant.holder(made)
     plant.succeeded(made)
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: not _runs(pid))
+    until(lambda: not is_alive(pid))
     plant.succeeded(plant.client.image())
     assert worker.runs
 

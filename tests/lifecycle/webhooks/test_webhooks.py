@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.fakes.clocks import shifted
-from tests.fakes.tls_sites import TlsSite, hang_up, tls_site
-from tests.lifecycle.receivers import BASE, OWNER, Receiver, reaching
+from tests.fakes.tls_sites import TlsSite, hang_up
+from tests.lifecycle.receivers import BASE, OWNER, Receiver
 from tests.serving import finish_next, take
 from visionseg.access.addresses import AddressPolicy
-from visionseg.access.keys import Caller
 from visionseg.config import Settings
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.reply import Prediction
@@ -39,22 +36,6 @@ from visionseg.predictions.redeliver import redeliver
 from visionseg.predictions.sweep import sweep
 from visionseg.records import deliveries
 from visionseg.records.deliveries import Attempt, Sending
-
-
-@pytest.fixture
-def site() -> Iterator[TlsSite]:
-    with tls_site() as opened:
-        yield opened
-
-
-@pytest.fixture
-def settings(settings: Settings, site: TlsSite, tmp_path: Path) -> Settings:
-    return reaching(settings, site, tmp_path)
-
-
-@pytest.fixture
-def receiver(installation: Installation, caller: Caller, site: TlsSite) -> Receiver:
-    return Receiver(installation, caller, site)
 
 
 def _claim(installation: Installation, owner: str = OWNER) -> Sending:

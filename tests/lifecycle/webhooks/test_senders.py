@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.fakes.tls_sites import TlsSite, tls_site
-from tests.lifecycle.receivers import Receiver, reaching
+from tests.lifecycle.receivers import Receiver
 from tests.serving import finish_next, wait_until
-from visionseg.access.keys import Caller, authenticate
+from visionseg.access.keys import authenticate
 from visionseg.commands.up import _programs
 from visionseg.config import Settings
 from visionseg.predictions.installation import Installation
@@ -29,22 +28,6 @@ from visionseg.records import deliveries
 from workers import tasks
 from workers.bench import Bench
 from workers.senders import SENDERS, send_for_a_turn
-
-
-@pytest.fixture
-def site() -> Iterator[TlsSite]:
-    with tls_site() as opened:
-        yield opened
-
-
-@pytest.fixture
-def settings(settings: Settings, site: TlsSite, tmp_path: Path) -> Settings:
-    return reaching(settings, site, tmp_path)
-
-
-@pytest.fixture
-def receiver(installation: Installation, caller: Caller, site: TlsSite) -> Receiver:
-    return Receiver(installation, caller, site)
 
 
 def _hints(installation: Installation) -> int:
