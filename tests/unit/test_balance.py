@@ -7,12 +7,15 @@ from workers.balance import Balance
 
 def test_pictures_go_first_until_they_owe_a_second_and_again_once_it_is_paid() -> None:
     balance = Balance(0.8)
-    balance.add_pictures(3.9)
-    assert not balance.is_due
-    balance.add_pictures(0.2)
-    assert balance.is_due
-    balance.add_others(0.1)
-    assert not balance.is_due
+    due = []
+    for step, seconds in (
+        (balance.add_pictures, 3.9),
+        (balance.add_pictures, 0.2),
+        (balance.add_others, 0.1),
+    ):
+        step(seconds)
+        due.append(balance.is_due)
+    assert due == [False, True, False]
 
 
 def test_a_debt_is_forgiven_when_nothing_else_waits() -> None:
