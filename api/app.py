@@ -19,6 +19,7 @@ from api.routes import (
     files,
     lists,
     models,
+    operating,
     outputs,
     predictions,
     probes,
@@ -38,6 +39,7 @@ ROUTERS = (
     models.router,
     outputs.router,
     files.router,
+    operating.router,
     probes.router,
     console.router,
 )

@@ -37,6 +37,7 @@ class Storage(_Section):
     outputs_keep_s: float = Field(
         default=7 * 86400, ge=0, description="0: until downloaded, at most an hour"
     )
+    audit_keep_s: float = Field(default=90 * 86400, ge=0, description="Lines of the audit log")
     inline_bytes: int = Field(default=256 * 1024, description="Outputs up to this are data URIs")
 
     @property

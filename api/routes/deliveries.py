@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from api import answers
-from api.guards import SegmentCaller
+from api.guards import LookingCaller, SegmentCaller
 from api.routes.predictions import ONE, ONE_VIDEO
 from api.service import service_of
 from api.views import must_fit, view_of
@@ -38,7 +38,7 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 )
 @router.get(f"{ONE}/deliveries", response_model=None, responses=LEDGER)
 def list_prediction_deliveries(
-    request: Request, caller: SegmentCaller, prediction_id: str
+    request: Request, caller: LookingCaller, prediction_id: str
 ) -> Response:
     """The webhooks of a prediction and every attempt to deliver them."""
     found = _existing(request, caller, prediction_id)

@@ -11,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import answers
+from api.audits import note
 from api.guards import SegmentCaller
 from api.service import service_of
 from visionseg.artifacts.names import PUBLIC_PATH
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import FileId
+from visionseg.contract.operating import Action
 from visionseg.contract.reply import StoredFile
 from visionseg.predictions.upload import Receiving, delete_upload, find_upload
 
@@ -74,7 +76,10 @@ def read_file(request: Request, caller: SegmentCaller, file_id: str) -> Response
 @router.delete(ONE, status_code=204, response_model=None, responses={204: {"description": "Gone"}})
 def delete_file(request: Request, caller: SegmentCaller, file_id: str) -> Response:
     """Deletes an upload."""
-    delete_upload(service_of(request).installation, caller, _checked(file_id))
+    installation, known = service_of(request).installation, _checked(file_id)
+    find_upload(installation, caller, known)
+    note(request, caller, Action.FILE_DELETED, known)
+    delete_upload(installation, caller, known)
     return Response(status_code=204)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -11,20 +10,21 @@ from sqlalchemy import Row
 from starlette.responses import Response
 
 from api.answers import is_known
+from api.audits import note
 from api.downloads import Download
 from api.envelope import when_sent
-from api.guards import SegmentCaller
+from api.guards import LookingCaller
 from api.ranges import asked_range
 from api.service import service_of
-from visionseg.artifacts.names import PUBLIC_PATH
+from visionseg.artifacts.names import PUBLIC_NAME, PUBLIC_PATH
 from visionseg.contract.ids import FileId, OrganisationId
+from visionseg.contract.operating import Action
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.stored import present, sent
 from visionseg.records import files
 
 router = APIRouter(tags=["files"])
 ADDRESS = f"{PUBLIC_PATH}{{filename}}"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 NO_SCRIPTS = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox"
 """A file that a browser opens can neither run anything nor reach anything."""
 
@@ -37,7 +37,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.get(ADDRESS, response_model=None, responses=ANSWERS)
 @router.head(ADDRESS, response_model=None, include_in_schema=False)
-def download(request: Request, caller: SegmentCaller, filename: str) -> Response:
+def download(request: Request, caller: LookingCaller, filename: str) -> Response:
     """A file of your organisation: whole, or the one range asked for, with a strong ETag.
 
     With zero retention it goes once it was sent whole.
@@ -55,6 +55,8 @@ def download(request: Request, caller: SegmentCaller, filename: str) -> Response
     if part is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{row.size_bytes}"
     status = 200 if part is None else 206
+    if request.method != "HEAD":
+        note(request, caller, Action.OUTPUT_READ, row.name)
     file = _open(installation, row, first)
     if request.method == "HEAD":
         file.close()
@@ -66,7 +68,7 @@ def download(request: Request, caller: SegmentCaller, filename: str) -> Response
 
 def _find(installation: Installation, organisation_id: OrganisationId, name: str) -> Row[Any]:
     row = None
-    if NAME.fullmatch(name):
+    if PUBLIC_NAME.fullmatch(name):
         with installation.database.connect() as connection:
             row = files.find_public(connection, name, organisation_id)
     return present(row)

@@ -9,9 +9,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import answers, preferences, streams
-from api.guards import SegmentCaller
+from api.audits import note
+from api.guards import LookingCaller, SegmentCaller
 from api.service import service_of
 from api.views import VIDEO_RESOURCE, must_fit, view_of
+from visionseg.contract.operating import Action
 from visionseg.contract.reply import Prediction
 from visionseg.predictions.cancel import cancel
 from visionseg.predictions.delete import delete
@@ -38,7 +40,7 @@ WaitS = Annotated[
 @router.get(ONE_VIDEO, response_model=None, responses=RECORD, operation_id="read_video")
 @router.get(ONE, response_model=None, responses=RECORD)
 async def read_prediction(
-    request: Request, caller: SegmentCaller, prediction_id: str, wait_s: WaitS = 0
+    request: Request, caller: LookingCaller, prediction_id: str, wait_s: WaitS = 0
 ) -> Response:
     """The record of a prediction, with a weak ETag, and `Retry-After` while it is open."""
     view = view_of(request, caller, prediction_id)
@@ -55,10 +57,11 @@ async def read_prediction(
     operation_id="cancel_video",
 )
 @router.post(f"{ONE}/cancel", response_model=None, responses={200: RECORD[200]})
-def cancel_prediction(request: Request, caller: SegmentCaller, prediction_id: str) -> Response:
+def cancel_prediction(request: Request, caller: LookingCaller, prediction_id: str) -> Response:
     """Cancels a prediction: final at once. Canceling again, or too late, changes nothing."""
     view = view_of(request, caller, prediction_id)
     must_fit(request, view.read(inline=False))
+    note(request, caller, Action.PREDICTION_CANCELED, prediction_id)
     cancel(view.installation, view.prediction_id)
     return answers.record(request, view.read())
 
@@ -71,6 +74,7 @@ def delete_prediction(request: Request, caller: SegmentCaller, prediction_id: st
     """Cancels a prediction if it is open, and removes its input and results; the record stays."""
     view = view_of(request, caller, prediction_id)
     must_fit(request, view.read(inline=False))
+    note(request, caller, Action.PREDICTION_DELETED, prediction_id)
     delete(view.installation, view.prediction_id)
     return answers.record(request, view.read())
 
@@ -80,7 +84,7 @@ def delete_prediction(request: Request, caller: SegmentCaller, prediction_id: st
 )
 @router.get(f"{ONE}/events", response_model=None, responses=STREAM)
 async def follow_prediction(
-    request: Request, caller: SegmentCaller, prediction_id: str
+    request: Request, caller: LookingCaller, prediction_id: str
 ) -> Response:
     """Server-sent events: start, progress, logs, output, completed; `Last-Event-ID` replays."""
     view = view_of(request, caller, prediction_id)

@@ -27,8 +27,11 @@ PARTS = {
 }
 
 
+FOR_OPERATORS = "organisation"
+
+
 def test_the_record_has_the_keys_of_the_contract_and_no_other() -> None:
-    assert set(Prediction.model_fields) == {*FIXED.split(), *ADDED.split()}
+    assert set(Prediction.model_fields) == {*FIXED.split(), *ADDED.split(), FOR_OPERATORS}
     definitions = Prediction.model_json_schema()["$defs"]
     schemas = {
         "progress": definitions["Progress"],

@@ -85,6 +85,43 @@ def test_the_secret_of_webhooks_is_made_once_and_rotated(
     assert secrets_of(installation.database, key_id) == [at_once]
 
 
+def test_a_rotated_key_keeps_its_id_and_its_last_secret_for_a_while(
+    home: Path, installation: Installation
+) -> None:
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    first = _run("keys", "create").strip()
+    key_id = authenticate(installation.database, pepper, f"Bearer {first}").key_id
+    second = _run("keys", "rotate", key_id).strip()
+    for secret in (first, second):
+        assert authenticate(installation.database, pepper, f"Bearer {secret}").key_id == key_id
+    third = _run("keys", "rotate", key_id, "--overlap-hours", "0").strip()
+    for secret in (first, second):
+        with pytest.raises(Refusal):
+            authenticate(installation.database, pepper, f"Bearer {secret}")
+    assert authenticate(installation.database, pepper, f"Bearer {third}").key_id == key_id
+    missing = CliRunner().invoke(main, ["keys", "rotate", "key_0"])
+    assert missing.exit_code == 1
+    assert "keys list" in missing.output
+
+
+def test_keys_that_clients_have_are_taken_over(
+    home: Path, installation: Installation, tmp_path: Path
+) -> None:
+    pepper = installation.settings.http.key_pepper.get_secret_value()
+    secret = "gk_theOldServiceGaveThisOne"
+    given = tmp_path / "keys.txt"
+    given.write_text(f"{secret} camera 7\n\n", encoding="utf-8")
+    assert "key_" in _run("keys", "import", str(given))
+    authenticate(installation.database, pepper, f"Bearer {secret}")
+    assert "camera 7" in _run("keys", "list")
+    assert "already" in _run("keys", "import", str(given))
+    given.write_text("secret\n", encoding="utf-8")
+    refused = CliRunner().invoke(main, ["keys", "import", str(given)])
+    assert refused.exit_code == 1
+    assert "line 1" in refused.output
+    assert "secret" not in refused.output
+
+
 @pytest.mark.parametrize("options", [(), ("--rotate",)])
 def test_a_key_that_does_not_exist_has_no_secret(home: Path, options: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, ["keys", "webhook-secret", "key_0", *options])

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from visionseg.access.scopes import Scope
 from visionseg.contract.errors import ErrorCode, Refusal
@@ -74,22 +74,79 @@ def create(
     bounds: Bounds = UNBOUNDED,
 ) -> FreshKey:
     """Makes a key in an organisation, which is made too when it is new."""
-    fresh = FreshKey(new_key_id(), f"gk_{secrets.token_urlsafe(SECRET_BYTES)}")
+    secret = f"gk_{secrets.token_urlsafe(SECRET_BYTES)}"
     with database.begin() as connection:
-        keys.add(
-            connection,
-            bounds.expires_in_s,
-            id=fresh.id,
-            organisation_id=keys.organisation(connection, organisation),
-            name=name,
-            hint=f"{fresh.secret[:7]}…",
-            digest=digest(fresh.secret, pepper),
-            scopes=sorted(scopes),
-            keep_s=bounds.keep_s,
-            max_open=bounds.max_open,
-        )
-        shares.add(connection, fresh.id, bounds.weight, bounds.max_running)
+        made = _NewKey(digest(secret, pepper), _hint(secret), name, scopes, organisation, bounds)
+        return FreshKey(_add(connection, made), secret)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewKey:
+    """A key to be written."""
+
+    digest: str
+    hint: str
+    name: str
+    scopes: Collection[Scope]
+    organisation: str
+    bounds: Bounds = UNBOUNDED
+
+
+def _hint(secret: str) -> str:
+    return f"{secret[:7]}…"
+
+
+def _add(connection: Connection, new: _NewKey) -> KeyId:
+    key_id = new_key_id()
+    keys.add(
+        connection,
+        new.bounds.expires_in_s,
+        id=key_id,
+        organisation_id=keys.organisation(connection, new.organisation),
+        name=new.name,
+        hint=new.hint,
+        digest=new.digest,
+        scopes=sorted(new.scopes),
+        keep_s=new.bounds.keep_s,
+        max_open=new.bounds.max_open,
+    )
+    shares.add(connection, key_id, new.bounds.weight, new.bounds.max_running)
+    return key_id
+
+
+def rotate(database: Engine, pepper: str, key_id: KeyId, overlap_s: float) -> FreshKey:
+    """A new secret for a key; the one so far counts for `overlap_s` more, an older one no longer.
+
+    The key stays the same: its caps, its share, its webhooks, its idempotency keys. Raises
+    `Refusal` (not_found) if there is no such usable key.
+    """
+    fresh = FreshKey(key_id, f"gk_{secrets.token_urlsafe(SECRET_BYTES)}")
+    with database.begin() as connection:
+        made = digest(fresh.secret, pepper)
+        if not keys.rotate(connection, key_id, made, _hint(fresh.secret), overlap_s):
+            raise Refusal(ErrorCode.NOT_FOUND, "There is no usable key with that id.")
     return fresh
+
+
+def take_over(
+    database: Engine,
+    pepper: str,
+    secret: str,
+    name: str,
+    scopes: Collection[Scope] = (Scope.SEGMENT,),
+    organisation: str = DEFAULT_ORGANISATION,
+) -> KeyId | None:
+    """Makes a key of a secret that clients have already; None where it is a key here.
+
+    Raises `ValueError` for what is no key.
+    """
+    if not PATTERN.fullmatch(secret):
+        raise ValueError("a key is gk_ and 16 to 200 letters, digits, - and _")
+    with database.begin() as connection:
+        made = digest(secret, pepper)
+        if keys.is_known(connection, made):
+            return None
+        return _add(connection, _NewKey(made, _hint(secret), name, scopes, organisation))
 
 
 def authenticate(database: Engine, pepper: str, authorization: str | None) -> Caller:

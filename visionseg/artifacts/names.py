@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from visionseg.contract.ids import FileId, PredictionId
 
+PUBLIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 PUBLIC_PATH = "/api/vision-segment/outputs/"
 
 

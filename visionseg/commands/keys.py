@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -108,6 +108,49 @@ def webhook_secret(key_id: str, *, rotate: bool, overlap_hours: float) -> None:
         except Refusal as refusal:
             raise click.ClickException(f"{refusal.detail} See `visionseg keys list`.") from refusal
     click.echo(secret)
+
+
+@keys.command()
+@click.argument("key_id")
+@click.option(
+    "--overlap-hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=24 * 365),
+    help="How long the secret so far counts beside the new one.",
+)
+def rotate(key_id: str, *, overlap_hours: float) -> None:
+    """Makes a new secret for a key and prints it: this once, never again."""
+    with closing(open_installation()) as installation:
+        pepper = installation.settings.http.key_pepper.get_secret_value()
+        try:
+            made = access.rotate(
+                installation.database, pepper, KeyId(key_id), overlap_hours * HOUR_S
+            )
+        except Refusal as refusal:
+            raise click.ClickException(f"{refusal.detail} See `visionseg keys list`.") from refusal
+    click.echo(made.secret)
+
+
+@keys.command("import")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--organisation", default=access.DEFAULT_ORGANISATION, show_default=True)
+def import_keys(file: TextIO, organisation: str) -> None:
+    """Takes over keys that clients have: a line each in FILE (- is the standard input), with what
+    it is for after a space.
+    """
+    with closing(open_installation()) as installation:
+        pepper = installation.settings.http.key_pepper.get_secret_value()
+        for number, line in enumerate(file, 1):
+            secret, _, name = line.strip().partition(" ")
+            if not secret:
+                continue
+            who = (name.strip() or "imported", (Scope.SEGMENT,), organisation)
+            try:
+                made = access.take_over(installation.database, pepper, secret, *who)
+            except ValueError as error:
+                raise click.ClickException(f"line {number}: {error}") from error
+            click.echo(f"line {number}: {made or 'is a key here already'}")
 
 
 @keys.command()

@@ -117,6 +117,9 @@ class Prediction(_Reply):
     error_code: str | None
     logs: str
     metrics: dict[str, Any]
+    organisation: str | None = Field(
+        default=None, description="Whose it is; only in an operator's list of all"
+    )
     scores: list[float] | None = Field(default=None, description="Only when include_scores is set")
     boxes: list[list[float]] | None = Field(
         default=None, description="Only when include_boxes is set: [x_min, y_min, x_max, y_max]"

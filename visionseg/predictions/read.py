@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from visionseg.contract.status import FINAL, Status
 from visionseg.predictions.forecast import Forecast
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import UnitKind
-from visionseg.records import files, predictions, turns, units
+from visionseg.records import files, keys, predictions, turns, units
 from visionseg.records.engine import clock
 from visionseg.records.files import Role
 from visionseg.records.predictions import Page, Record
@@ -38,6 +38,7 @@ class _Extras:
     now: datetime
     forecast: Forecast | None
     queue: QueueState = NOT_WAITING
+    organisation: str | None = None
 
 
 def read(
@@ -64,10 +65,18 @@ def read(
 
 
 def list_page(installation: Installation, page: Page, base_url: str) -> list[Prediction]:
-    """The records of a page; outputs are always URLs here."""
+    """The records of a page; outputs are always URLs here. A page of all organisations says whose
+    each is.
+    """
     with installation.database.connect() as connection:
         rows = predictions.list_page(connection, page)
         extras = _extras(connection, installation, rows)
+        if page.organisation_id is None:
+            names = keys.organisations_by_id(connection)
+            extras = {
+                row.id: replace(extras[row.id], organisation=names[row.organisation_id])
+                for row in rows
+            }
     return [_record(installation, row, extras[row.id], base_url, inline=False) for row in rows]
 
 
@@ -106,6 +115,8 @@ def _record(
         asked["scores"] = row.scores
     if row.params.get("include_boxes"):
         asked["boxes"] = row.boxes
+    if extras.organisation is not None:
+        asked["organisation"] = extras.organisation
     here = f"{base_url}{RESOURCE}/{row.id}"
     output = next((file for file in extras.artifacts if file.name == row.output_name), None)
     data = _data_uri(installation, output, extras.now) if output and inline else None

@@ -20,6 +20,7 @@ from visionseg.predictions.finish import end_failed, lose
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
 from visionseg.records import (
+    audit,
     deliveries,
     files,
     idempotency,
@@ -51,6 +52,7 @@ def sweep(installation: Installation) -> None:
             workers.forget_old(connection)
             shares.add_missing(connection)
             turns.name_keys(connection)
+            audit.forget_old(connection, installation.settings.storage.audit_keep_s)
             idempotency.forget_all_old(connection, installation.settings.limits.idempotency_keep_s)
             turns.count_backlog(connection)
             ready = turns.ready_units(connection)

@@ -104,6 +104,13 @@ def find_public(
     return _find(connection, organisation_id, files.c.name == name)
 
 
+def owner_of(connection: Connection, name: str) -> OrganisationId | None:
+    """The organisation of a file that clients may fetch."""
+    statement = select(files.c.organisation_id).where(files.c.name == name)
+    found = connection.execute(statement).scalar_one_or_none()
+    return None if found is None else OrganisationId(found)
+
+
 def find_by_id(
     connection: Connection, file_id: FileId, organisation_id: OrganisationId
 ) -> Row[Any] | None:

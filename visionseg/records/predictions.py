@@ -216,9 +216,9 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which predictions of an organisation to list: newest first, `limit` of them."""
+    """Which predictions of an organisation, or of all, to list: newest first, `limit` of them."""
 
-    organisation_id: OrganisationId
+    organisation_id: OrganisationId | None
     limit: int
     after: tuple[datetime, str] | None = None
     before: tuple[datetime, str] | None = None
@@ -246,7 +246,9 @@ def list_page(connection: Connection, page: Page) -> list[Record]:
 def _wanted(page: Page) -> list[ColumnElement[bool]]:
     c = predictions.c
     equal = {"status": page.status, "kind": page.kind, "model": page.model}
-    conditions = [c.organisation_id == page.organisation_id]
+    conditions = []
+    if page.organisation_id is not None:
+        conditions.append(c.organisation_id == page.organisation_id)
     conditions += [c[name] == value for name, value in equal.items() if value is not None]
     if page.created_after is not None:
         conditions.append(c.created_at > page.created_after)

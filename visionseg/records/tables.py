@@ -81,6 +81,22 @@ api_keys = Table(
     _time("last_used_at"),
     Column("keep_s", Float),
     Column("max_open", Integer),
+    Column("retired_digest", Text, index=True),
+    _time("retires_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    _time("at", required=True),
+    _words("key_id", required=False),
+    _words("organisation_id", required=False),
+    _words("action"),
+    _words("subject"),
+    _words("address", required=False),
+    _words("request_id", required=False),
+    Index("ix_audit_at", "at"),
 )
 
 predictions = Table(
@@ -121,6 +137,7 @@ predictions = Table(
     Column("webhook_events", ARRAY(Text), nullable=False, server_default="{}"),
     _words("base_url", required=False),
     Index("ix_predictions_newest", "organisation_id", text("created_at DESC"), text("id DESC")),
+    Index("ix_predictions_newest_of_all", text("created_at DESC"), text("id DESC")),
     Index(
         "ix_predictions_open",
         "deadline",
