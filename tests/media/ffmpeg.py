@@ -31,7 +31,11 @@ def shown_times(path: Path) -> list[Fraction]:
     output = ["-map", "0:v:0", "-vf", "showinfo=checksum=0", "-f", "null", "-"]
     done = subprocess.run([*command, *output], check=False, capture_output=True, text=True)
     base = _BASE.search(done.stderr)
-    return [Fraction(*map(int, base.groups())) * int(pts) for pts in _SHOWN.findall(done.stderr)] if base else []
+    return (
+        [Fraction(*map(int, base.groups())) * int(pts) for pts in _SHOWN.findall(done.stderr)]
+        if base
+        else []
+    )
 
 
 def pictures(path: Path, *, pixels: str, frames: int = 1) -> npt.NDArray[np.uint8]:

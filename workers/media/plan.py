@@ -26,9 +26,9 @@ class Picture:
     """How the frames of a video look: upright size in pixels, and what turns them upright.
 
     A `mirrored` picture is first turned left to right; `rotation` is in degrees, counterclockwise:
-    0, 90, 180 or 270. `pixel_aspect` is that of the upright picture. The colour fields are ISO/IEC 23091-2 code points of the frames that are
-    handed out, 2 where unknown; `matrix` is always known. `tone_mapped` tells that the source is
-    HDR (PQ or HLG).
+    0, 90, 180 or 270. `pixel_aspect` is that of the upright picture. The colour fields are
+    ISO/IEC 23091-2 code points of the frames that are handed out, 2 where unknown; `matrix` is
+    always known. `tone_mapped` tells that the source is HDR (PQ or HLG).
     """
 
     width: int

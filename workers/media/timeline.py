@@ -81,10 +81,10 @@ def look(frame: VideoFrame, pixel_aspect: Fraction | None) -> Picture:
 
 def _is_mirrored(frame: VideoFrame) -> bool:
     """Whether the display matrix (a b u, c d v, x y w) turns the picture over: ad < bc."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
+    if "DISPLAYMATRIX" not in frame.side_data:
         return False
-    a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
+    matrix = frame.side_data["DISPLAYMATRIX"]
+    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
     return bool(a * d < b * c)
 
 
