@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from visionseg.artifacts.sniff import HEAD_BYTES, IMAGE_TYPES, sniff
 from visionseg.contract.errors import ErrorCode, Refusal
@@ -46,12 +46,25 @@ def _read(source: Source, limits: Limits) -> Rgb:
         with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > limits.image_pixels:
                 raise _too_large(limits)
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)), order="C")
+            _halve_clear_colour(image)
+            return np.array(to_rgb(ImageOps.exif_transpose(image)), order="C")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _halve_clear_colour(image: Image.Image) -> None:
+    """Pillow keeps the upper 8 of 16 bits of each colour, but all bits of the one that is clear."""
+    clear = image.info.get("transparency")
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    if isinstance(clear, tuple) and tiles and tiles[0].args == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as 8-bit RGB, transparent pixels on white."""
     if image.mode in _DEEP_GREY:
-        return Image.fromarray(_upper_bits(np.asarray(image))).convert("RGB")
+        grey = np.asarray(image)
+        shallow = _upper_bits(grey)
+        shallow[grey == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(shallow).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layered = image.convert("RGBA")
