@@ -22,12 +22,13 @@ from workers.segmenters.base import (
     Stopped,
     VideoPrompts,
 )
-from workers.segmenters.sam3 import tracking
+from workers.segmenters.sam3 import following, tracking
+from workers.segmenters.sam3.differences import Differences
 from workers.segmenters.sam3.following import LOOKS_AFTER_NEW, TOO_MANY, FollowingSession
 from workers.segmenters.sam3.network import Network
+from workers.segmenters.sam3.relief import MOST_OBJECTS
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
 from workers.segmenters.sam3.shown import marks_on
-from workers.segmenters.sam3.tracking import MOST_OBJECTS
 
 LENIENT = {"det_nms_thresh": 0.0, "hotstart_unmatch_thresh": 15, "hotstart_dup_thresh": 15}
 """Objects are judged, and most stay."""
@@ -163,7 +164,7 @@ def test_objects_are_refreshed_on_frames_that_the_detector_looks_at(
 def test_too_many_objects_are_left_out_with_a_warning(
     make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(following, "MOST_OBJECTS", 2)
     network = settle(make_network(), CALM, most=1000)
     _, results, _ = follow(network, film(2), ("person",))
     assert [len(one.instances) <= 2 for one in results] == [True, True]
@@ -305,6 +306,6 @@ def test_what_speaks_against_an_object_does_not_pile_up(make_network: MakeNetwor
     remembered.unmatched_frame_inds[1] = list(range(20))
     remembered.unmatched_frame_inds[999] = [1]
     remembered.overlap_pair_to_frame_inds[1, 2] = list(range(20))
-    remembered.forget(0, 8, few_pointers=True)
+    remembered.forget(0, 8, Differences())
     assert dict(remembered.unmatched_frame_inds) == {1: list(range(8))}
     assert dict(remembered.overlap_pair_to_frame_inds) == {(1, 2): list(range(8))}
