@@ -78,33 +78,6 @@ def test_a_long_film_in_pieces_is_bit_identical_to_one(make_network: MakeNetwork
         assert _in_pieces(network, frames, piece, options) == (whole, state)
 
 
-def _state_sizes(network: Network, frames: int, at: Sequence[int]) -> list[int]:
-    session, sizes = _session(network, SessionOptions(30)), []
-    for number, frame in enumerate(film(frames), 1):
-        session.step([frame], never)
-        if number in at:
-            sizes.append(_tensor_bytes(session))
-    return sizes
-
-
-def _tensor_bytes(session: FollowingSession) -> int:
-    """Of the state, without the decimal numbers in its metadata."""
-    state = session.state()
-    return len(state) - 8 - int.from_bytes(state[:8], "little")
-
-
-def test_the_state_is_as_large_after_70_frames_as_after_35(make_network: MakeNetwork) -> None:
-    early, late = _state_sizes(settle(make_network(), CALM, most=2), 70, (35, 70))
-    assert early == late > 0
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3000)
-def test_the_state_is_as_large_after_1500_frames_as_after_100(make_network: MakeNetwork) -> None:
-    early, late = _state_sizes(settle(make_network(), CALM, most=2), 1500, (100, 1500))
-    assert early == late > 0
-
-
 def test_results_wait_until_they_are_confirmed(make_network: MakeNetwork) -> None:
     network = settle(make_network(), LENIENT)
     session = _session(network, SessionOptions(1))
