@@ -41,6 +41,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "VISIONSEG_KEY_PEPPER": http.key_pepper.get_secret_value(),
         "VISIONSEG_ALLOWED_HOSTS": json.dumps(sorted(limits.allowed_hosts)),
         "EMBEDDED_FALLBACK": str(settings.models.embedded_fallback),
+        "SAM3_WEIGHTS": settings.models.sam3_weights,
+        "SAM3_BATCH": str(settings.models.sam3_batch),
     }
     if limits.ca_file is not None:
         own["VISIONSEG_CA_FILE"] = str(limits.ca_file)

@@ -126,6 +126,9 @@ class Lease(_Section):
     watch_s: float = Field(default=0.25, description="How often a worker looks for a cancel")
     stall_s: float = Field(default=90.0, description="Without progress: the lease is not renewed")
     sweep_s: float = 5.0
+    checkpoint_s: float = Field(
+        default=45.0, description="A worker that dies repeats at most so much of a video"
+    )
     turn_s: float = Field(default=20.0, description="A worker's seconds of claims for one hint")
     pictures_share: float = Field(
         default=0.8, gt=0, le=1, description="Of a process's time, while other work waits"

@@ -22,12 +22,13 @@ from workers.segmenters.base import (
     Stopped,
     VideoPrompts,
 )
-from workers.segmenters.sam3 import tracking
+from workers.segmenters.sam3 import following, tracking
+from workers.segmenters.sam3.differences import Differences
 from workers.segmenters.sam3.following import LOOKS_AFTER_NEW, TOO_MANY, FollowingSession
 from workers.segmenters.sam3.network import Network
+from workers.segmenters.sam3.relief import MOST_OBJECTS
 from workers.segmenters.sam3.segmenter import Sam3Segmenter
 from workers.segmenters.sam3.shown import marks_on
-from workers.segmenters.sam3.tracking import MOST_OBJECTS
 
 LENIENT = {"det_nms_thresh": 0.0, "hotstart_unmatch_thresh": 15, "hotstart_dup_thresh": 15}
 """Objects are judged, and most stay."""
@@ -75,33 +76,6 @@ def test_a_long_film_in_pieces_is_bit_identical_to_one(make_network: MakeNetwork
     whole, state = _in_pieces(network, frames, len(frames), options)
     for piece in (7, 30, 64):
         assert _in_pieces(network, frames, piece, options) == (whole, state)
-
-
-def _state_sizes(network: Network, frames: int, at: Sequence[int]) -> list[int]:
-    session, sizes = _session(network, SessionOptions(30)), []
-    for number, frame in enumerate(film(frames), 1):
-        session.step([frame], never)
-        if number in at:
-            sizes.append(_tensor_bytes(session))
-    return sizes
-
-
-def _tensor_bytes(session: FollowingSession) -> int:
-    """Of the state, without the decimal numbers in its metadata."""
-    state = session.state()
-    return len(state) - 8 - int.from_bytes(state[:8], "little")
-
-
-def test_the_state_is_as_large_after_70_frames_as_after_35(make_network: MakeNetwork) -> None:
-    early, late = _state_sizes(settle(make_network(), CALM, most=2), 70, (35, 70))
-    assert early == late > 0
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3000)
-def test_the_state_is_as_large_after_1500_frames_as_after_100(make_network: MakeNetwork) -> None:
-    early, late = _state_sizes(settle(make_network(), CALM, most=2), 1500, (100, 1500))
-    assert early == late > 0
 
 
 def test_results_wait_until_they_are_confirmed(make_network: MakeNetwork) -> None:
@@ -163,7 +137,7 @@ def test_objects_are_refreshed_on_frames_that_the_detector_looks_at(
 def test_too_many_objects_are_left_out_with_a_warning(
     make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(following, "MOST_OBJECTS", 2)
     network = settle(make_network(), CALM, most=1000)
     _, results, _ = follow(network, film(2), ("person",))
     assert [len(one.instances) <= 2 for one in results] == [True, True]
@@ -305,6 +279,6 @@ def test_what_speaks_against_an_object_does_not_pile_up(make_network: MakeNetwor
     remembered.unmatched_frame_inds[1] = list(range(20))
     remembered.unmatched_frame_inds[999] = [1]
     remembered.overlap_pair_to_frame_inds[1, 2] = list(range(20))
-    remembered.forget(0, 8, few_pointers=True)
+    remembered.forget(0, 8, Differences())
     assert dict(remembered.unmatched_frame_inds) == {1: list(range(8))}
     assert dict(remembered.overlap_pair_to_frame_inds) == {(1, 2): list(range(8))}

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers.models.sam3_video import modeling_sam3_video as sam3_video
 
@@ -172,6 +174,23 @@ def test_the_numbers_follow_the_device_and_wrong_words_are_told() -> None:
         choose("cpu", "fp8")
     with pytest.raises(WeightsError, match="no such folder"):
         ENGINES["facebook/sam3"].load(Models(sam3_weights="/nowhere/at/all"))
+
+
+def test_a_driver_that_is_too_old_is_told_rather_than_gone_round(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warns() -> bool:
+        told = "CUDA initialization: The NVIDIA driver on your system is too old (found 11000)."
+        warnings.warn(told, UserWarning, stacklevel=2)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", warns)
+    for device in ("auto", "cuda"):
+        with pytest.raises(
+            WeightsError, match=r"too old.*Bring its driver up to date, or set SAM3_DEVICE"
+        ):
+            loading.load(Models(sam3_weights=str(tiny_folder), sam3_device=device))
+    assert choose("cpu", "auto").device.type == "cpu"
 
 
 def test_the_check_loads_the_model_and_runs_a_picture_without_asking_the_hub(

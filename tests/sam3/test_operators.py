@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,9 @@ import torch
 import torchvision
 from transformers.models.sam3_video import modeling_sam3_video as sam3_video
 
+from tests.fakes.tiny_sam3 import film
+from tests.sam3.conftest import MakeNetwork
+from tests.sam3.films import CONCEPTS, follow
 from workers.segmenters.sam3.operators import PlainOperators, check_torchvision
 
 
@@ -55,3 +61,32 @@ def test_a_torchvision_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torchvision.extension, "_has_ops", lambda: False)
     with pytest.raises(RuntimeError, match="do not fit each other"):
         check_torchvision()
+
+
+def test_a_video_with_every_operator_asks_nobody_on_the_network(
+    make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, used = list[object](), set[str]()
+
+    def connect(_: object, address: object) -> None:
+        asked.append(address)
+        raise OSError("there is no network")
+
+    for name in ("generic_nms", "cc_2d"):
+        operator = getattr(PlainOperators, name)
+
+        def counted(
+            *given: Any, operator: Any = operator, name: str = name, **named: Any
+        ) -> object:
+            used.add(name)
+            return operator(*given, **named)
+
+        monkeypatch.setattr(PlainOperators, name, counted)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", connect)
+    network = make_network()
+    assert network.model.det_nms_thresh > 0
+    assert network.model.fill_hole_area > 0
+    follow(network, film(4), CONCEPTS)
+    assert used == {"generic_nms", "cc_2d"}
+    assert asked == []

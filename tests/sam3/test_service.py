@@ -102,19 +102,31 @@ def test_words_too_long_are_told(client: httpx2.Client, picture: str) -> None:
     assert "first 32 tokens" in warning
 
 
+POINT, NEGATIVE = {"x": 30, "y": 20}, {"x": 60, "y": 40, "positive": False}
+BOX = {"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}
+WORDS = {"prompt": "person", "threshold": 0.1}
+
+
 @pytest.mark.parametrize(
     "marks",
     [
-        {"point_prompts": [{"x": 30, "y": 20}]},
-        {"box_prompts": [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}]},
-        {
-            "prompt": "person",
-            "threshold": 0.1,
-            "box_prompts": [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}],
-            "point_prompts": [{"x": 30, "y": 20}],
-        },
+        {"point_prompts": [POINT]},
+        {"point_prompts": [POINT, NEGATIVE]},
+        {"box_prompts": [BOX]},
+        {"box_prompts": [BOX], "point_prompts": [POINT]},
+        {**WORDS, "box_prompts": [BOX]},
+        {**WORDS, "point_prompts": [POINT]},
+        {**WORDS, "box_prompts": [BOX], "point_prompts": [POINT]},
     ],
-    ids=["a point", "a box", "all together"],
+    ids=[
+        "a point",
+        "a point and one that is not of it",
+        "a box",
+        "a box and a point",
+        "words and a box",
+        "words and a point",
+        "all together",
+    ],
 )
 def test_marks_on_pictures_are_answered(
     client: httpx2.Client, picture: str, marks: dict[str, Any]
@@ -125,7 +137,9 @@ def test_marks_on_pictures_are_answered(
 
 @pytest.mark.parametrize("output_format", ["mp4", "frames", "masks", "coco_rle"])
 def test_videos_come_in_every_format(client: httpx2.Client, clip: str, output_format: str) -> None:
-    marks = [{"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40, "frame_index": 0, "object_id": 3}]
+    boxes = [{**BOX, "frame_index": 0, "object_id": 3}]
+    points = [{**POINT, "frame_index": 4, "object_id": 9}]
+    points += [{**NEGATIVE, "frame_index": 6, "object_id": 9}]
     record = _finished(
         client,
         "video",
@@ -133,7 +147,8 @@ def test_videos_come_in_every_format(client: httpx2.Client, clip: str, output_fo
             "video": clip,
             "prompt": "person",
             "threshold": 0.1,
-            "box_prompts": marks,
+            "box_prompts": boxes,
+            "point_prompts": points,
             "output_format": output_format,
         },
     )
@@ -141,8 +156,19 @@ def test_videos_come_in_every_format(client: httpx2.Client, clip: str, output_fo
     names = {one["name"]: one["url"] for one in record["artifacts"]}
     index = json.loads(client.get(names["index.json"]).content)
     assert [frame["source_frame"] for frame in index["frames"]] == list(range(FRAMES))
-    ids = {one["id"] for frame in index["frames"] for one in frame["objects"]}
-    assert 3 in ids
+    ids = [{one["id"] for one in frame["objects"]} for frame in index["frames"]]
+    assert 3 in ids[0]
+    assert next(number for number, found in enumerate(ids) if 9 in found) == 4
     if output_format == "masks":
         archive = client.get(next(url for name, url in names.items() if name.endswith(".zip")))
         assert len(zipfile.ZipFile(io.BytesIO(archive.content)).namelist()) > FRAMES
+
+
+def test_words_alone_are_followed_with_their_labels(client: httpx2.Client, clip: str) -> None:
+    asked = {"video": clip, "prompt": "person, red ball", "threshold": 0.1, "re_detect_every": 3}
+    record = _finished(client, "video", {**asked, "output_format": "coco_rle"})
+    names = {one["name"]: one["url"] for one in record["artifacts"]}
+    coco = json.loads(client.get(names["video.coco.json"]).content)
+    assert {one["name"] for one in coco["categories"]} == {"person", "red ball"}
+    assert len(coco["images"]) == FRAMES
+    assert coco["annotations"]

@@ -44,7 +44,8 @@ class Success:
 class Outcome:
     """What a unit of work leaves behind; all of it becomes visible together, or none of it.
 
-    `away_s` seconds of its time went to other units, which it let go first.
+    `spent` names stored files that nobody needs any more. `away_s` seconds of its time went to
+    other units, which it let go first.
     """
 
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Outcome:
     warnings: Sequence[str] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     success: Success | None = None
+    spent: Sequence[str] = ()
     away_s: float = 0.0
 
 
@@ -73,6 +75,7 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         if took_s is None:
             return False
         files.add(connection, row.organisation_id, claim.prediction_id, outcome.files)
+        files.expire_stored(connection, claim.prediction_id, outcome.spent)
         units.add(connection, claim.prediction_id, outcome.new_units)
         predictions.say(connection, claim.prediction_id, outcome.log_lines, outcome.warnings)
         predictions.annotate(connection, claim.prediction_id, **outcome.columns)

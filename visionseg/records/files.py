@@ -171,6 +171,15 @@ def expire_one(connection: Connection, file_id: FileId) -> None:
     connection.execute(update(files).where(files.c.id == file_id).values(expires_at=NOW))
 
 
+def expire_stored(
+    connection: Connection, prediction_id: PredictionId, store_keys: Sequence[str]
+) -> None:
+    """Lets some stored files of a prediction go now."""
+    own = (files.c.prediction_id == prediction_id, files.c.store_key.in_(store_keys))
+    if store_keys:
+        connection.execute(update(files).where(*own).values(expires_at=NOW))
+
+
 def sent_part(connection: Connection, file_id: FileId, first: int, end: int) -> None:
     """Remembers that the bytes `[first, end)` were sent; one who sent them all lets the file go.
 

@@ -173,6 +173,22 @@ def result_of(
     return connection.execute(statement).scalar_one_or_none()
 
 
+def keep_progress(connection: Connection, claim: Claim, progress: Mapping[str, Any]) -> bool:
+    """Keeps how far the unit came for its next holder; false if the claim is not held.
+
+    It stands where the result will.
+    """
+    statement = update(units).where(*held(claim)).values(result={"progress": dict(progress)})
+    return connection.execute(statement).rowcount == 1
+
+
+def progress_of(connection: Connection, claim: Claim) -> Mapping[str, Any] | None:
+    """What `keep_progress` was last given for the unit, in this attempt or one before."""
+    statement = select(units.c.result).where(units.c.id == claim.unit_id, units.c.state != "done")
+    result = connection.execute(statement).scalar_one_or_none()
+    return None if result is None else result["progress"]
+
+
 def finish(
     connection: Connection, claim: Claim, result: Mapping[str, Any], frames_done: int
 ) -> float | None:

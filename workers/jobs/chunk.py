@@ -1,7 +1,8 @@
 """The unit `chunk`: follows objects over a fixed span of processed frames.
 
 Its result is an RLE shard. A frame's result may come only after later frames went in, so a shard
-holds what was confirmed by the end of the chunk, and the rest goes to the next one.
+holds what was confirmed by the end of the chunk, and the rest goes to the next one. Within a chunk
+checkpoints are kept, so that a worker that dies costs seconds, not the chunk.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from visionseg.contract.inputs import VideoInput
+import structlog
+
 from visionseg.predictions.finish import Outcome
 from visionseg.records import units
 from visionseg.records.files import NewFile, Role
+from workers.jobs.course import BINARY, GZIP, Course, kept_checkpoints, resumed
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of, video_prompts
@@ -25,13 +28,10 @@ from workers.media.decode import VideoFrame, Wanted
 from workers.media.pixels import Form
 from workers.media.plan import FramePlan, load_plan
 from workers.media.reading import read_frames
-from workers.media.shards import ShardFrame, ShardWriter
-from workers.segmenters.base import FrameResult, Session, SessionOptions
+from workers.segmenters.base import Session, SessionOptions, Stopped
 from workers.segmenters.registry import ENGINES
 
-BINARY = "application/octet-stream"
-Place = tuple[int, int, int]
-"""A frame that went in: its processed index, its number and pts in the source."""
+log = structlog.get_logger(__name__)
 
 
 def run(work: Work) -> Outcome:
@@ -39,19 +39,21 @@ def run(work: Work) -> Outcome:
     plan = load_plan(work.local(work.prediction.source["plan"]))
     span = range(work.claim.payload["first"], work.claim.payload["end"])
     before = _handed_over(work)
-    asked = asked_video(work)
-    session = _open(work, asked, span, before)
+    course, session = _resumed(work, span) or _begun(work, span, before)
+    chunk = _Chunk(work, plan, span, course, session)
     try:
-        return _follow(work, plan, span, session, _waiting(before))
+        chunk.follow()
+        return chunk.finish(before)
     except BaseException:
         session.close()
         raise
 
 
-def _handed_over(work: Work) -> Mapping[str, Any] | None:
+def _handed_over(work: Work) -> Mapping[str, Any]:
+    """What the chunk before left; nothing where this one begins a session."""
     follows = work.claim.payload["follows"]
     if follows is None:
-        return None
+        return {}
     with work.installation.database.connect() as connection:
         result = units.result_of(connection, work.claim.prediction_id, follows)
     if result is None:
@@ -59,103 +61,142 @@ def _handed_over(work: Work) -> Mapping[str, Any] | None:
     return result
 
 
-def _waiting(before: Mapping[str, Any] | None) -> deque[Place]:
-    held = before["waiting"] if before else []
-    return deque((index, source_index, pts) for index, source_index, pts in held)
+def _resumed(work: Work, span: range) -> tuple[Course, Session] | None:
+    """The chunk from its last checkpoint that can be read; none where there is none."""
+    kept = kept_checkpoints(work)
+    for place, one in enumerate(kept):
+        try:
+            return resumed(work, kept[place:]), _open(work, span, one.state)
+        except (OSError, ValueError) as error:
+            log.warning("checkpoint_unreadable", store_key=one.state, error=str(error))
+    return None
 
 
-def _open(work: Work, asked: VideoInput, span: range, before: Mapping[str, Any] | None) -> Session:
-    if before is not None:
-        warm = work.warm.take(work.claim.prediction_id, span.start)
-        if warm is not None:
-            return warm
-    options = SessionOptions(asked.re_detect_every, asked.prompt_propagation)
-    segmenter = work.needed_segmenter()
-    if before is None:
-        total = work.prediction.frames_total or span.stop
-        frames = range(span.start, total if asked.prompt_propagation else span.stop)
-        return segmenter.open_session(video_prompts(asked, frames), options)
-    prompts = video_prompts(asked, range(work.prediction.frames_total or span.stop))
-    state = work.local(before["checkpoint"]).read_bytes()
-    return segmenter.open_session(prompts, options, state)
-
-
-def _follow(
-    work: Work, plan: FramePlan, span: range, session: Session, waiting: deque[Place]
-) -> Outcome:
-    missing: list[int] = []
-    path = work.scratch / "shard"
-    written: list[int] = []
-    segmenter = work.needed_segmenter()
-    warnings = segmenter.cautions(concepts_of(asked_video(work)))
-    with ShardWriter(path, plan.picture.height, plan.picture.width) as shard:
-        for found, place in _results(work, plan, span, session, waiting, missing):
-            shard.write(ShardFrame(*place, found.instances))
-            written.append(place[0])
-            warnings += found.warnings
-    if missing:
-        warnings.append("Some frames of the video cannot be decoded and were left out.")
-    name = part_name(plan, written or list(span), "rle.jsonl.gz")
-    stored = work.put(Role.SHARD, name, path, "application/gzip").at(span.start)
-    files, result_keys = _keep(work, session, span)
-    result = {
-        "shard": stored.store_key,
-        "indexes": _packed(written),
-        "waiting": list(waiting),
-        "missing": len(missing),
-        **result_keys,
-    }
-    return Outcome(
-        result=result,
-        frames_done=len(span),
-        files=[stored, *files],
-        log_lines=[f"chunk: frames {span.start} to {span.stop - 1} of {len(plan)}"],
-        warnings=list(dict.fromkeys(warnings)),
-        columns={"version": f"{segmenter.name} {segmenter.version}"},
+def _begun(work: Work, span: range, before: Mapping[str, Any]) -> tuple[Course, Session]:
+    """The chunk from its beginning."""
+    warnings = work.needed_segmenter().cautions(concepts_of(asked_video(work)))
+    waiting = deque(
+        (index, source_index, pts) for index, source_index, pts in before.get("waiting", ())
     )
+    warm = work.warm.take(work.claim.prediction_id, span.start) if before else None
+    session = warm or _open(work, span, before.get("checkpoint"))
+    return Course(span.start, waiting, warnings=warnings), session
 
 
-def _results(
-    work: Work,
-    plan: FramePlan,
-    span: range,
-    session: Session,
-    waiting: deque[Place],
-    missing: list[int],
-) -> Iterator[tuple[FrameResult, Place]]:
-    limits = media_limits(work.installation.settings.limits)
-    wanted = Wanted(plan, span, Form.RGB)
-    frames = read_frames(work.source, wanted, limits, missing, work.checkpoint)
-    done = 0
-    for batch in _batches(frames, ENGINES[work.prediction.engine].batch_frames):
-        waiting.extend((frame.index, frame.source_index, frame.pts) for frame in batch)
-        for result in session.step([frame.pixels for frame in batch], work.should_stop):
-            yield result, waiting.popleft()
-        done += len(batch)
-        work.moved(done)
+def _open(work: Work, span: range, state: str | None) -> Session:
+    """A session that begins with the video or, where frames stand apart, with the chunk."""
+    asked = asked_video(work)
+    total = work.prediction.frames_total or span.stop
+    prompts = video_prompts(asked, range(total) if asked.prompt_propagation else span)
+    options = SessionOptions(asked.re_detect_every, asked.prompt_propagation)
+    loaded = None if state is None else work.local(state).read_bytes()
+    return work.needed_segmenter().open_session(prompts, options, loaded)
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A chunk being followed; the session stands where its course does."""
+
+    work: Work
+    plan: FramePlan
+    span: range
+    course: Course
+    session: Session
+
+    def follow(self) -> None:
+        """Takes the rest of the frames in; a worker told to stop keeps a checkpoint first."""
+        limits = media_limits(self.work.installation.settings.limits)
+        wanted = Wanted(self.plan, range(self.course.index, self.span.stop), Form.RGB)
+        self.work.moved(self.course.index - self.span.start)
+        checkpoint = self.work.checkpoint
+        frames = read_frames(self.work.source, wanted, limits, self.course.missing, checkpoint)
+        try:
+            for batch in _batches(frames, ENGINES[self.work.prediction.engine].batch_frames):
+                self._take(batch)
+        except Stopped:
+            if self.course.is_whole and self.work.is_wanted():
+                self._keep()
+            raise
+        if self.work.claim.payload["ends"]:
+            self.course.leave(self.session.flush())
+
+    def _take(self, batch: Sequence[VideoFrame]) -> None:
+        work, course = self.work, self.course
+        try:
+            results = self.session.step([frame.pixels for frame in batch], work.should_stop)
+        except Stopped as stopped:
+            course.enter(batch[: stopped.taken or 0])
+            course.is_whole = stopped.taken is not None
+            raise
+        course.enter(batch)
+        course.leave(results)
+        work.moved(course.index - self.span.start)
         work.checkpoint()
+        if course.is_due(work.installation.settings.lease.checkpoint_s):
+            self._keep()
         work.give_way()
-    if work.claim.payload["ends"]:
-        for result in session.flush():
-            yield result, waiting.popleft()
+
+    def _keep(self) -> None:
+        self.course.keep(self.work, self.plan.picture, self.session)
+
+    def finish(self, before: Mapping[str, Any]) -> Outcome:
+        """The shard and all that the next chunk needs; `before` is what this one was handed."""
+        course, segmenter = self.course, self.work.needed_segmenter()
+        if course.missing:
+            course.warnings.append("Some frames of the video cannot be decoded and were left out.")
+        shard = self._put_shard()
+        result = {
+            "shard": shard.store_key,
+            "indexes": _packed([frame.index for frame in course.found]),
+            "waiting": list(course.waiting),
+            "missing": len(course.missing),
+        }
+        files, handed_over, spent = self._hand_over(before)
+        line = f"chunk: frames {self.span.start} to {self.span.stop - 1} of {len(self.plan)}"
+        return Outcome(
+            result=result | handed_over,
+            frames_done=len(self.span),
+            files=[shard, *files],
+            log_lines=[line],
+            warnings=list(dict.fromkeys(course.warnings)),
+            columns={"version": f"{segmenter.name} {segmenter.version}"},
+            spent=[*spent, *(key for one in course.kept for key in one.keys)],
+        )
+
+    def _put_shard(self) -> NewFile:
+        """The shard in the store; one without frames is nothing for clients."""
+        path = self.work.scratch / "shard"
+        self.course.write(path, self.plan.picture)
+        written = [frame.index for frame in self.course.found]
+        if not written:
+            return self.work.put(Role.WORK, path.name, path, GZIP)
+        name = part_name(self.plan, written, "rle.jsonl.gz")
+        return self.work.put(Role.SHARD, name, path, GZIP).at(self.span.start)
+
+    def _hand_over(
+        self, before: Mapping[str, Any]
+    ) -> tuple[list[NewFile], dict[str, str | None], list[str]]:
+        """Keeps the session warm, and writes its state for whoever else takes the next chunk.
+
+        Returns the state's file, what the next chunk is told, and the checkpoints that may go: the
+        last two stay.
+        """
+        work, given = self.work, before.get("checkpoint")
+        oldest = [key for key in (before.get("before"),) if key]
+        if work.claim.payload["ends"]:
+            self.session.close()
+            return [], {}, oldest
+        path = work.scratch / "checkpoint"
+        path.write_bytes(self.session.state())
+        stored = work.put(Role.WORK, "checkpoint", path, BINARY)
+        prediction_id, session = work.claim.prediction_id, self.session
+        work.on_commit.append(lambda: work.warm.keep(prediction_id, self.span.stop, session))
+        return [stored], {"checkpoint": stored.store_key, "before": given}, oldest
 
 
 def _batches(frames: Iterator[VideoFrame], size: int) -> Iterator[list[VideoFrame]]:
     while batch := list(itertools.islice(frames, size)):
         yield batch
-
-
-def _keep(work: Work, session: Session, span: range) -> tuple[list[NewFile], dict[str, str]]:
-    """Keeps the session warm, and writes its state for whoever else may take the next chunk."""
-    if work.claim.payload["ends"]:
-        session.close()
-        return [], {}
-    path: Path = work.scratch / "checkpoint"
-    path.write_bytes(session.state())
-    stored = work.put(Role.WORK, "checkpoint", path, BINARY)
-    prediction_id = work.claim.prediction_id
-    work.on_commit.append(lambda: work.warm.keep(prediction_id, span.stop, session))
-    return [stored], {"checkpoint": stored.store_key}
 
 
 def part_name(plan: FramePlan, indexes: Sequence[int], suffix: str) -> str:

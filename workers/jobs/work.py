@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from visionseg.artifacts.names import public_name, store_key
 from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput, media_field
+from visionseg.predictions import checkpoint
 from visionseg.predictions.installation import Installation
 from visionseg.records.files import NewFile, Role
 from visionseg.records.predictions import Record
@@ -111,8 +112,24 @@ class Work:
             sha256=stored.sha256,
         )
 
+    def is_wanted(self) -> bool:
+        """Whether the unit is still this worker's and its prediction open."""
+        return checkpoint.is_wanted(self.installation, self.claim)
+
+    def keep(
+        self, progress: Mapping[str, Any], files: Sequence[NewFile], spent: Sequence[str]
+    ) -> None:
+        """Commits how far the unit came, with files that were `put`, for whoever takes it next.
+
+        Raises `Stopped` where the unit is somebody else's by now, or not wanted any more.
+        """
+        if not checkpoint.keep(self.installation, self.claim, progress, files, spent):
+            raise Stopped
+        named = {file.store_key for file in files}
+        self._keys = [key for key in self._keys if key not in named]
+
     def discard(self) -> None:
-        """Deletes what `put` stored: the unit failed, and no commit will name it."""
+        """Deletes what `put` stored and no commit named: the unit failed, and none will."""
         for key in self._keys:
             self.installation.store.delete(key)
 

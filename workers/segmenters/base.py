@@ -19,7 +19,15 @@ ShouldStop = Callable[[], bool]
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """The work was asked to stop: canceled, overdue, lost its lease, or the worker shuts down."""
+    """The work was asked to stop: canceled, overdue, lost its lease, or the worker shuts down.
+
+    Where a session raises it, `taken` tells how many of the frames went in before: it goes on from
+    there, and its state holds them. None where it cannot.
+    """
+
+    def __init__(self, taken: int | None = None) -> None:
+        super().__init__()
+        self.taken = taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,12 @@ def _own_database(servers: Servers) -> Iterator[str]:
 
 @contextmanager
 def planted(
-    servers: Servers, folder: Path, lease: Lease, limits: Limits | None = None, port: int = 0
+    servers: Servers,
+    folder: Path,
+    lease: Lease,
+    limits: Limits | None = None,
+    port: int = 0,
+    models: Models | None = None,
 ) -> Iterator[Plant]:
     """A plant without workers; afterwards none of its processes is left."""
     with ExitStack() as stack:
@@ -116,7 +121,7 @@ def planted(
             storage=Storage(home=folder / "home"),
             http=Http(key_pepper=PEPPER, port=port),
             limits=limits or Limits(),
-            models=Models(embedded_fallback=True),
+            models=models or Models(embedded_fallback=True),
             lease=lease,
         )
         installation = assemble(settings, "visionseg tests")

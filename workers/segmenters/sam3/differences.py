@@ -17,6 +17,8 @@ class Differences:
     - `track_once`: a new object does not make all others be tracked a second time.
     - `few_pointers`: an object keeps its last four conditioning frames, not every one.
     - `together`: all objects are tracked in one batch; results are equal but for rounding.
+    - `choose_memory`: an object remembers the last frames on which it was seen well, as in Meta's
+      own code, not the last frames whatever they show. Only where `together` is on.
     - `frame_scores`: an object's score is the tracker's on each frame, not that of its first
       detection.
     """
@@ -27,7 +29,13 @@ class Differences:
     track_once: bool = True
     few_pointers: bool = True
     together: bool = True
+    choose_memory: bool = True
     frame_scores: bool = True
+
+    @property
+    def chooses_memory(self) -> bool:
+        """Whether frames are chosen: transformers' own tracker does not judge them."""
+        return self.choose_memory and self.together
 
 
 NONE = Differences(
@@ -37,6 +45,7 @@ NONE = Differences(
     track_once=False,
     few_pointers=False,
     together=False,
+    choose_memory=False,
     frame_scores=False,
 )
 """What plain transformers does."""

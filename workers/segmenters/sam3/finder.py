@@ -51,7 +51,7 @@ class PictureFinder:
     ) -> None:
         self._network = network
         self._seen = seen
-        self._size = size
+        self.size = size
         self._found = found
         self._maps: list[Tensor] | None = None
 
@@ -69,7 +69,7 @@ class PictureFinder:
         for concept in concepts:
             likely = self._found[concept].over(threshold)
             first = self._network.differences.interpolate_logits
-            masks = draw(likely.logits, self._size, logits_first=first)
+            masks = draw(likely.logits, self.size, logits_first=first)
             boxes = [self._in_pixels(box) for box in likely.boxes.tolist()]
             scores: list[float] = likely.scores.tolist()
             sightings += [
@@ -90,12 +90,12 @@ class PictureFinder:
     def _marked(self, points: Sequence[Point], box: Box | None) -> Sighting:
         if self._maps is None:
             self._maps, _ = self._network.model.tracker_view(self._seen)
-        best = self._network.mark(self._maps, self._size, points, box)
-        mask = draw_never_empty(best.logits, self._size)
+        best = self._network.mark(self._maps, self.size, points, box)
+        mask = draw_never_empty(best.logits, self.size)
         return Sighting(mask, tight_box(mask), best.score, UNNAMED)
 
     def _in_pixels(self, box: Sequence[float]) -> tuple[float, float, float, float]:
-        height, width = self._size
+        height, width = self.size
         x_min, y_min, x_max, y_max = (min(1.0, max(0.0, side)) for side in box)
         return x_min * width, y_min * height, x_max * width, y_max * height
 

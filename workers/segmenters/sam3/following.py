@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,7 @@ from workers.segmenters.sam3.features import Detections, Features
 from workers.segmenters.sam3.finder import tight_box
 from workers.segmenters.sam3.memory import SHOWN, FlatSession
 from workers.segmenters.sam3.network import Network
+from workers.segmenters.sam3.relief import MOST_OBJECTS, Relief, attempt
 from workers.segmenters.sam3.shown import (
     begun_by,
     check_prompts,
@@ -31,7 +32,7 @@ from workers.segmenters.sam3.shown import (
     shown_ids,
 )
 from workers.segmenters.sam3.state import Following, load_state, save_state
-from workers.segmenters.sam3.tracking import MOST_OBJECTS, Followed, Found, Frame, Terms
+from workers.segmenters.sam3.tracking import Followed, Found, Frame, Terms
 
 LOOKS_AFTER_NEW = 15
 """Frames on which the detector looks after a new object, so that it is confirmed or dropped."""
@@ -78,28 +79,30 @@ class FollowingSession:
         # The detector must look on the frames on which objects are refreshed.
         refresh = network.model.config.recondition_every_nth_frame
         refresh = -(-refresh // self._every) * self._every
-        self._terms = Terms(prompts.threshold, refresh)
+        self._refresh = refresh
+        self._relief = Relief(network.batch, MOST_OBJECTS)
+        self._untold: list[str] = []
         self._delay = network.model.hotstart_delay if self._concepts else 0
         self._now = self._begin(state)
 
     def step(self, frames: Sequence[Rgb], should_stop: ShouldStop) -> list[FrameResult]:
         """The results that are final now.
 
-        After `Stopped` the session has taken in the frames before; go on from an earlier state.
+        Where the GPU's memory is full, the frame is computed anew in smaller steps, and so are all
+        that follow: their `warnings` say so. Raises `MemoryError` where no smaller step is left.
+        `Stopped` tells how many of the frames were taken in; their results come with later ones.
         """
         final: list[FrameResult] = []
+        first = self._now.index
         with self._network.computing():
-            for block in self._blocks(frames):
-                if should_stop():
-                    raise Stopped
-                first = self._now.index
-                ahead = self._look_ahead(block, first)
-                for number, frame in enumerate(block):
-                    if number and should_stop():
-                        raise Stopped
-                    place = (first + number) % self._network.batch
-                    self._hold(self._follow(ahead, place, (frame.shape[0], frame.shape[1])))
-                    final += self._release(self._delay)
+            while left := frames[self._now.index - first :]:
+                try:
+                    fitted = self._take(self._block(left), final, should_stop)
+                except Stopped:
+                    self._now.held[:0] = final
+                    raise Stopped(self._now.index - first) from None
+                if not fitted:
+                    self._relieve()
         return final
 
     def flush(self) -> list[FrameResult]:
@@ -126,17 +129,73 @@ class FollowingSession:
         session.prompts = dict(enumerate(self._concepts))
         return session
 
-    def _blocks(self, frames: Sequence[Rgb]) -> Iterator[Sequence[Rgb]]:
-        """Frames that go through the encoder together: those of one multiple of the batch."""
-        batch, taken = self._network.batch, 0
-        while taken < len(frames):
-            room = batch - self._now.index % batch
-            yield frames[taken : taken + room]
-            taken += room
+    def _block(self, frames: Sequence[Rgb]) -> Sequence[Rgb]:
+        """Those that go through the encoder together: of one multiple of the batch."""
+        ahead = self._relief.ahead
+        return frames[: ahead - self._now.index % ahead]
+
+    def _take(
+        self, block: Sequence[Rgb], final: list[FrameResult], should_stop: ShouldStop
+    ) -> bool:
+        """Takes the frames in, and adds to the final results; false where memory was full.
+
+        The session stands right before the frame then on which it was.
+        """
+        before = self._now
+
+        def run() -> bool:
+            nonlocal before
+            if should_stop():
+                raise Stopped
+            first = self._now.index
+            ahead = self._look_ahead(block, first)
+            for number, frame in enumerate(block):
+                if number and should_stop():
+                    raise Stopped
+                before = self._now.copied()
+                place = (first + number) % self._relief.ahead
+                self._hold(self._follow(ahead, place, (frame.shape[0], frame.shape[1])))
+                final.extend(self._release(self._delay))
+                before = self._now
+            return True
+
+        if attempt(run):
+            return True
+        self._now = before
+        self._now.session.cache.clear_all()
+        return False
+
+    def _relieve(self) -> None:
+        """Makes the next step smaller than the one for which memory was not enough."""
+        if self._network.let_go():
+            return  # what was kept for others is gone: the same again, with more memory
+        session = self._now.session
+        told = self._relief.lower(max(map(len, self._by_concept().values()), default=0))
+        if told is None:
+            raise MemoryError("not even one frame with one object fits")
+        self._untold.append(told)
+        self._apply(session)
+
+    def _apply(self, session: FlatSession) -> None:
+        session.at_once = self._relief.at_once
+        if self._relief.on_host:
+            session.to_host()
+        for followed in self._by_concept().values():
+            session.drop(followed[self._relief.most :])
+
+    def _by_concept(self) -> dict[int, list[int]]:
+        """The objects of each concept, the surest first; not those that the client showed."""
+        session = self._now.session
+        found: dict[int, list[int]] = {}
+        for object_id in sorted(session.obj_ids, key=lambda one: -session.obj_id_to_score[one]):
+            concept = session.obj_id_to_prompt_id[object_id]
+            if concept != SHOWN:
+                found.setdefault(concept, []).append(object_id)
+        return found
 
     def _look_ahead(self, block: Sequence[Rgb], first: int) -> Ahead:
         """Each frame at its own place in a batch of one size, so that chunks change no bit."""
-        batch = self._network.batch
+        batch = self._relief.ahead
         pixels = self._network.pixels(block)
         place = first % batch
         padded = pixels.new_zeros(batch, *pixels.shape[1:])
@@ -161,7 +220,8 @@ class FollowingSession:
         shown = begun_by(self._network, maps, size, new)
         logits = {object_id: one.logits for object_id, one in shown.items()}
         frame = Frame(now.index, maps, positions, self._found(ahead, place), logits)
-        followed = model.follow(now.session, frame, self._terms)
+        terms = Terms(self._prompts.threshold, self._refresh, self._relief.most)
+        followed = model.follow(now.session, frame, terms)
         known = {one: given for one, given in marks.items() if one in followed.logits}
         shown |= corrected_by(self._network, maps, size, known, followed.logits)
         if shown:
@@ -199,13 +259,15 @@ class FollowingSession:
         now.session.forget(
             now.index,
             max(model.hotstart_unmatch_thresh, model.hotstart_dup_thresh),
-            few_pointers=model.differences.few_pointers,
+            model.differences,
         )
         now.index += 1
 
     def _result(self, followed: Followed, size: tuple[int, int]) -> FrameResult:
         told = sorted(set(followed.logits) - followed.hidden - followed.removed)
-        warnings = (TOO_MANY,) if followed.dropped else ()
+        warnings, self._untold = tuple(self._untold), []
+        if followed.dropped and self._relief.most == MOST_OBJECTS:
+            warnings += (TOO_MANY,)
         if not told:
             return FrameResult(self._now.index, (), warnings)
         concepts = [self._now.session.obj_id_to_prompt_id[object_id] for object_id in told]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from workers.segmenters.base import Box, Point, Rgb
 from workers.segmenters.sam3.differences import Differences
 from workers.segmenters.sam3.features import Detections, Features, Words, joined
 from workers.segmenters.sam3.precision import Numerics
+from workers.segmenters.sam3.relief import in_batches
 from workers.segmenters.sam3.tracking import TrackingModel
 
 MOST_TOKENS = 32
@@ -41,6 +43,9 @@ class Kept(Generic[V]):
             self._values.move_to_end(key)
         return self._values.get(key)
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def put(self, key: str, value: V) -> V:
         """Keeps a value in place of the one used longest ago."""
         self._values[key] = value
@@ -61,7 +66,8 @@ class Network:
     """One model for pictures and videos. Not for use by several threads at once.
 
     `processor` is transformers' own, with tokenizer and picture processor; `batch` pictures go
-    through the vision encoder at once.
+    through the vision encoder at once. `narrowed` tells, until it is set back, that memory was full
+    and fewer went through the detector.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Network:
     ) -> None:
         self.model = model
         self.batch = batch
+        self.narrowed = False
         self._numerics = numerics
         self._processor = processor
         self._words: Kept[Words] = Kept(_WORDS_KEPT)
@@ -116,11 +123,16 @@ class Network:
         keys = [_key(picture) for picture in pictures]
         known = {key: found for key in keys if (found := self._pictures.get(key)) is not None}
         unseen = {key: one for key, one in zip(keys, pictures, strict=True) if key not in known}
-        for part in _parts(list(unseen), self.batch):
-            seen = self.look(self.pixels([unseen[key] for key in part]))
-            for place, key in enumerate(part):
-                known[key] = self._pictures.put(key, seen.row(place).owned())
+        parts = in_batches(list(unseen), self.batch, partial(self._look_at, unseen))
+        for part in parts:
+            for key, row in zip(part.values, part.result, strict=True):
+                known[key] = self._pictures.put(key, row)
         return [known[key] for key in keys]
+
+    def let_go(self) -> bool:
+        """Lets go of the features kept of pictures; false where there were none."""
+        kept, self._pictures = self._pictures, Kept(_PICTURES_KEPT)
+        return bool(kept)
 
     def words(self, concept: str) -> Words:
         """The text features of a concept; those of the last ones are kept."""
@@ -157,13 +169,9 @@ class Network:
         """The detections for each picture, concept and exemplars, in batches of like ones."""
         order = sorted(range(len(asked)), key=lambda place: _count(asked[place][2]))
         found: dict[int, Detections] = {}
-        for part in _parts(order, self.batch):
-            for alike in _alike(part, asked):
-                seen = joined([asked[place][0] for place in alike])
-                words = [self.words(asked[place][1]) for place in alike]
-                shown = [boxes for place in alike if (boxes := asked[place][2]) is not None]
-                boxes = torch.cat(shown) if shown else None
-                found.update(zip(alike, self.detect(seen, words, boxes), strict=True))
+        for part in in_batches(order, self.batch, partial(self._detect_part, asked)):
+            found |= part.result
+            self.narrowed |= part.narrowed
         return (found[place] for place in range(len(asked)))
 
     def mark(
@@ -199,6 +207,24 @@ class Network:
         best = int(scores.argmax())
         return Marked(logits[best].float(), min(1.0, max(0.0, float(scores[best]))))
 
+    def _look_at(self, pictures: Mapping[str, Rgb], keys: Sequence[str]) -> list[Features]:
+        seen = self.look(self.pixels([pictures[key] for key in keys]))
+        return [seen.row(place).owned() for place in range(len(keys))]
+
+    def _detect_part(
+        self,
+        asked: Sequence[tuple[Features, str, Tensor | None]],
+        places: Sequence[int],
+    ) -> dict[int, Detections]:
+        found: dict[int, Detections] = {}
+        for alike in _alike(places, asked):
+            seen = joined([asked[place][0] for place in alike])
+            words = [self.words(asked[place][1]) for place in alike]
+            shown = [boxes for place in alike if (boxes := asked[place][2]) is not None]
+            boxes = torch.cat(shown) if shown else None
+            found.update(zip(alike, self.detect(seen, words, boxes), strict=True))
+        return found
+
     def _read(self, concept: str) -> Words:
         tokens = self._processor.tokenizer(
             concept,
@@ -220,11 +246,6 @@ def _key(picture: Rgb) -> str:
 
 def _count(boxes: Tensor | None) -> int:
     return 0 if boxes is None else boxes.shape[1]
-
-
-def _parts(values: Sequence[V], size: int) -> Iterator[list[V]]:
-    for first in range(0, len(values), size):
-        yield list(values[first : first + size])
 
 
 def _alike(

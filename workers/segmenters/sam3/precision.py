@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,16 +41,35 @@ class Numerics:
 def choose(device: str, precision: str) -> Numerics:
     """The numerics for two settings, each of which may be `auto`.
 
-    Raises `ValueError` for a device that is not there, or an unknown word.
+    Raises `ValueError` for a device that is not there or cannot be used, or an unknown word.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"SAM3_DEVICE is {device}, but torch sees no GPU here")
+    if device != "cpu":
+        has_gpu = _has_gpu()
+        if device == "auto":
+            device = "cuda" if has_gpu else "cpu"
+        elif device.startswith("cuda") and not has_gpu:
+            raise ValueError(f"SAM3_DEVICE is {device}, but torch sees no GPU here")
     if precision not in {"auto", "bf16", "fp32"}:
         raise ValueError(f"SAM3_PRECISION is {precision}, not one of: auto, bf16, fp32")
     half = precision == "bf16" or (precision == "auto" and device.startswith("cuda"))
     return Numerics(torch.device(device), half)
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU.
+
+    Raises `ValueError` where there is one that it cannot use, such as for a driver that is too old:
+    torch only warns then, and a worker would compute on the CPU without anybody's noticing.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if told and not found:
+        raise ValueError(
+            f"torch {torch.__version__} cannot work with the GPU that is here: {told[0].message} "
+            "Bring its driver up to date, or set SAM3_DEVICE to cpu."
+        )
+    return found
 
 
 def cast_heavy_weights(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from workers.masks import Rle
 from workers.segmenters.base import FrameResult, Instance
-from workers.segmenters.sam3.memory import FlatSession, outputs_of
+from workers.segmenters.sam3.memory import WORTH, FlatSession, outputs_of
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever a state of before cannot be read any more."""
 
 
@@ -36,6 +36,10 @@ class Following:
     index: int = 0
     looks_until: int = -1
     held: list[FrameResult] = field(default_factory=list)
+
+    def copied(self) -> Following:
+        """The same, which stays as it is now."""
+        return replace(self, session=self.session.copied(), held=list(self.held))
 
 
 def save_state(now: Following, version: str) -> bytes:
@@ -89,7 +93,8 @@ def load_state(state: bytes, version: str, session: FlatSession, device: torch.d
         session.output_dict_per_obj[place][kind] = {frame: {} for frame in frames}
     for key, tensor in tensors.items():
         place, kind, frame, name = key.split("/")
-        session.output_dict_per_obj[int(place)][kind][int(frame)][name] = tensor.to(device)
+        held = tensor if name == WORTH else tensor.to(device)
+        session.output_dict_per_obj[int(place)][kind][int(frame)][name] = held
     session.max_obj_id = facts["most_id"]
     session.obj_id_to_prompt_id = dict(facts["concepts"])
     session.obj_id_to_score = dict(facts["scores"])

@@ -13,11 +13,15 @@ from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
     get_1d_sine_pe,
 )
 
-from workers.segmenters.sam3.memory import CONDITIONING_KEPT, MAPS_KEPT, POINTERS_KEPT, FlatSession
+from workers.segmenters.sam3.memory import (
+    CONDITIONING_KEPT,
+    MAPS_KEPT,
+    POINTERS_KEPT,
+    WORTH,
+    FlatSession,
+    Output,
+)
 
-MOST_AT_ONCE = 64
-
-Output = Mapping[str, Tensor]
 Tracker = Any
 """transformers' `Sam3TrackerVideoModel`, which has no type."""
 
@@ -43,59 +47,106 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """Objects on a frame: logits n x height x width, score logits n, pointers n x channels."""
+    """Objects on a frame: logits n x height x width, score logits n, pointers n x channels.
+
+    `fits` n are the tracker's own estimates of how well its masks fit, 0-1.
+    """
 
     logits: Tensor
     scores: Tensor
     pointers: Tensor
+    fits: Tensor
+
+    @property
+    def worth(self) -> Tensor:
+        """What the frame is worth to each object's memory, n: `cal_mem_score` of Meta's code.
+
+        There it is the mean over objects that began on one frame; here each object has its own.
+        """
+        there = torch.where(self.scores > 0, self.scores.sigmoid() * 2 - 1, 0.0)
+        return (there * self.fits).float()
 
 
-def track(tracker: Tracker, session: FlatSession, frame: int) -> tuple[Tensor, Tensor]:
+def track(
+    tracker: Tracker, session: FlatSession, frame: int, *, chosen: bool
+) -> tuple[Tensor, Tensor]:
     """Every object on the frame, in the order of their places: logits and score logits.
 
-    Leaves each object's pointer in the session, as transformers does.
+    Leaves each object's pointer in the session, as transformers does, and where memory is `chosen`
+    what the frame is worth.
     """
     groups: dict[tuple[tuple[int, ...], int], list[Reading]] = {}
     for place, outputs in session.output_dict_per_obj.items():
-        reading = _reading(place, outputs, frame)
+        reading = _reading(place, outputs, frame, chosen=chosen)
         groups.setdefault(reading.shape, []).append(reading)
     found: dict[int, tuple[Tensor, Tensor]] = {}
-    for batch in _batches(groups.values()):
+    for batch in _batches(groups.values(), session.at_once):
         seen = session.cache.get_vision_features(frame)
         tracked = _decode(tracker, seen, _attend(tracker, seen, batch))
+        worth = tracked.worth.cpu() if chosen else None
         for row, reading in enumerate(batch):
-            session.output_dict_per_obj[reading.place]["non_cond_frame_outputs"][frame] = {
+            output = {
                 "object_pointer": tracked.pointers[row].view(1, 1, -1),
                 "object_score_logits": tracked.scores[row].view(1, 1, 1),
                 "pred_masks": tracked.logits[row][None, None],
             }
+            if worth is not None:
+                output[WORTH] = worth[row]
+            session.output_dict_per_obj[reading.place]["non_cond_frame_outputs"][frame] = output
             found[reading.place] = tracked.logits[row], tracked.scores[row]
     ordered = [found[place] for place in sorted(found)]
     return torch.stack([one[0] for one in ordered]), torch.stack([one[1] for one in ordered])
 
 
-def _batches(groups: Iterable[list[Reading]]) -> Iterator[list[Reading]]:
+def _batches(groups: Iterable[list[Reading]], size: int) -> Iterator[list[Reading]]:
     for group in groups:
-        for first in range(0, len(group), MOST_AT_ONCE):
-            yield group[first : first + MOST_AT_ONCE]
+        for first in range(0, len(group), size):
+            yield group[first : first + size]
 
 
-def _reading(place: int, outputs: Mapping[str, dict[int, Any]], frame: int) -> Reading:
+def _reading(
+    place: int, outputs: Mapping[str, Mapping[int, Output]], frame: int, *, chosen: bool
+) -> Reading:
     shown, tracked = outputs["cond_frame_outputs"], outputs["non_cond_frame_outputs"]
+    past = (_chosen if chosen else _recent)(tracked, frame)
     maps = [(0, output) for output in list(shown.values())[-CONDITIONING_KEPT:]]
-    maps += [
-        (age, tracked[frame - age]) for age in range(MAPS_KEPT, 0, -1) if frame - age in tracked
-    ]
+    maps += [(age, past.maps[age]) for age in sorted(past.maps, reverse=True)]
     pointers = [(frame - before, output) for before, output in shown.items()]
-    pointers += [
-        (age, tracked[frame - age]) for age in range(1, POINTERS_KEPT) if frame - age in tracked
-    ]
+    pointers += [(age, past.pointers[age]) for age in sorted(past.pointers)]
     return Reading(
         place,
         tuple(age for age, _ in maps),
         tuple(output for _, output in maps),
         tuple(age for age, _ in pointers),
         tuple(output["object_pointer"].reshape(1, -1) for _, output in pointers),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Tracked frames that are read, by age: those whose maps are, and those whose pointers are."""
+
+    maps: Mapping[int, Output]
+    pointers: Mapping[int, Output]
+
+
+def _recent(tracked: Mapping[int, Output], frame: int) -> Past:
+    """The frames right before this one, by their true age."""
+    ages = {age: tracked[frame - age] for age in range(1, POINTERS_KEPT) if frame - age in tracked}
+    return Past({age: output for age, output in ages.items() if age <= MAPS_KEPT}, ages)
+
+
+def _chosen(tracked: Mapping[int, Output], frame: int) -> Past:
+    """The frames that the session kept as worth it, and the last one; their age is their rank.
+
+    As `frame_filter` of Meta's code counts, which leaves out the pointer of the oldest one. The
+    last frame has its rank even where it is a conditioning frame, which is read as such.
+    """
+    frames = sorted({*tracked, frame - 1}, reverse=True)
+    ranks = {rank: tracked[one] for rank, one in enumerate(frames, 1) if one in tracked}
+    return Past(
+        {rank: output for rank, output in ranks.items() if rank <= MAPS_KEPT},
+        {rank: output for rank, output in ranks.items() if rank < len(frames)},
     )
 
 
@@ -119,12 +170,12 @@ def _attend(tracker: Tracker, seen: Mapping[str, list[Tensor]], batch: Sequence[
 
 def _memory_maps(tracker: Tracker, batch: Sequence[Reading]) -> tuple[list[Tensor], list[Tensor]]:
     maps, positions = [], []
+    device = tracker.memory_temporal_positional_encoding.device  # maps may lie beside it
     for place, age in enumerate(batch[0].ages):
         outputs = [reading.maps[place] for reading in batch]
-        maps.append(torch.cat([output["maskmem_features"] for output in outputs], dim=1))
-        position = (
-            outputs[0]["maskmem_pos_enc"] + tracker.memory_temporal_positional_encoding[age - 1]
-        )
+        maps.append(torch.cat([output["maskmem_features"] for output in outputs], dim=1).to(device))
+        position = outputs[0]["maskmem_pos_enc"].to(device)
+        position = position + tracker.memory_temporal_positional_encoding[age - 1]
         positions.append(position.expand(-1, len(batch), -1))
     return maps, positions
 
@@ -176,7 +227,7 @@ def _decode(tracker: Tracker, seen: Mapping[str, list[Tensor]], views: Tensor) -
     pointers = tracker.object_pointer_proj(tokens[rows, 0, chosen])
     visible = there.to(pointers.dtype)
     pointers = visible * pointers + (1 - visible) * tracker.no_object_pointer
-    return Tracked(logits, scores[:, 0, 0], pointers)
+    return Tracked(logits, scores[:, 0, 0], pointers, fits[:, 0].amax(-1))
 
 
 def _has_readings(tracker: Tracker) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from workers.segmenters.sam3 import together
 from workers.segmenters.sam3.differences import Differences
 from workers.segmenters.sam3.features import Detections, Features
 from workers.segmenters.sam3.memory import SHOWN, FlatSession
-
-MOST_OBJECTS = 64
-"""Followed at once for one concept."""
+from workers.segmenters.sam3.relief import MOST_OBJECTS
 
 Found = Mapping[int, Detections]
 """The detections on a frame that are over the threshold, by the concept's number."""
@@ -44,11 +43,12 @@ class Terms:
     """What holds for a whole video.
 
     Detections count over `threshold`; on frames divisible by `refresh_every` a sure one renews the
-    memory of its object.
+    memory of its object. At most `most` objects of a concept are followed.
     """
 
     threshold: float
     refresh_every: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
     """transformers' model, driven frame by frame by `follow`."""
 
     differences = Differences()
+    _most = MOST_OBJECTS
 
     def tracker_view(self, seen: Features) -> tuple[list[Tensor], list[Tensor]]:
         """The tracker's maps and their position encodings: patches x pictures x channels."""
@@ -117,6 +118,7 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
         self.score_threshold_detection = terms.threshold
         self.new_det_thresh = max(terms.threshold, min(0.95, terms.threshold + 0.2))
         self.recondition_every_nth_frame = terms.refresh_every
+        self._most = terms.most
         self._frame = frame
         before = set(session.obj_ids)
         out = self(inference_session=session, frame_idx=frame.index)
@@ -215,9 +217,31 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
                 inference_session=inference_session, frame_idx=frame_idx, reverse=reverse
             )
             return found
-        logits, scores = together.track(self.tracker_model, inference_session, frame_idx)
+        logits, scores = together.track(
+            self.tracker_model,
+            inference_session,
+            frame_idx,
+            chosen=self.differences.chooses_memory,
+        )
         filled = plain.fill_holes_in_mask_scores(logits[:, None], max_area=self.fill_hole_area)
         return filled[:, 0], scores
+
+    def run_memory_encoder(
+        self,
+        inference_session: FlatSession,
+        frame_idx: int,
+        high_res_masks: Tensor,
+        object_score_logits: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Memory maps of all objects and their position encodings: patches x n x channels."""
+        size = inference_session.at_once
+        encode = partial(super().run_memory_encoder, inference_session, frame_idx)
+        parts = [
+            encode(high_res_masks[first : first + size], object_score_logits[first : first + size])
+            for first in range(0, len(high_res_masks), size)
+        ]
+        maps, positions = zip(*parts, strict=True)
+        return torch.cat(maps, dim=1), torch.cat(positions, dim=1)
 
     def _associate_det_trk(self, **given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as it comes
         """Which detections are objects followed already; shown ones count, and there is a most."""
@@ -231,7 +255,11 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
             overlaps = plain.mask_iou(masks, torch.stack(taken).to(masks.device)).amax(1).tolist()
             pairs = zip(new, overlaps, strict=True)
             new = [place for place, overlap in pairs if overlap < self.assoc_iou_thresh]
-        allowed = _within_most(new, given["det_scores"], given["det_prompt_ids"], concepts)
+        room = {
+            concept: self._most - concepts.count(concept)
+            for concept in set(given["det_prompt_ids"].tolist())
+        }
+        allowed = _within(room, new, given["det_scores"], given["det_prompt_ids"])
         self._frame.dropped += len(new) - len(allowed)
         return allowed, *rest
 
@@ -285,14 +313,18 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
             session.output_dict_per_obj[place]["non_cond_frame_outputs"].pop(frame, None)
             session.store_output(place, frame, output_value=output, is_conditioning_frame=True)
             outputs.append(output)
-        tracker._batch_encode_memories(
-            inference_session=session,
-            frame_idx=frame,
-            objects_needing_memory_encoding=places,
-            high_res_masks_for_memory=[output["high_res_masks"] for output in outputs],
-            object_score_logits_for_memory=[output["object_score_logits"] for output in outputs],
-            is_mask_from_pts_per_obj=[True] * len(places),
-        )
+        for first in range(0, len(places), session.at_once):
+            part = slice(first, first + session.at_once)
+            tracker._batch_encode_memories(
+                inference_session=session,
+                frame_idx=frame,
+                objects_needing_memory_encoding=places[part],
+                high_res_masks_for_memory=[one["high_res_masks"] for one in outputs[part]],
+                object_score_logits_for_memory=[
+                    one["object_score_logits"] for one in outputs[part]
+                ],
+                is_mask_from_pts_per_obj=[True] * len(places[part]),
+            )
 
 
 def _as_plain(found: Found | None) -> dict[int, dict[str, Tensor]]:
@@ -302,11 +334,10 @@ def _as_plain(found: Found | None) -> dict[int, dict[str, Tensor]]:
     }
 
 
-def _within_most(
-    new: Sequence[int], scores: Tensor, concepts: Tensor, tracked: Sequence[int]
+def _within(
+    room: dict[int, int], new: Sequence[int], scores: Tensor, concepts: Tensor
 ) -> list[int]:
-    """The new detections, the best of each concept, that leave it at most `MOST_OBJECTS`."""
-    room = {concept: MOST_OBJECTS - tracked.count(concept) for concept in concepts.tolist()}
+    """The new detections, the best of each concept, for which it has room."""
     allowed: set[int] = set()
     score_of, concept_of = scores.tolist(), concepts.tolist()
     for place in sorted(new, key=lambda one: -score_of[one]):
