@@ -130,6 +130,23 @@ class Patient(BrightSegmenter):
         raise Stopped
 
 
+class ForgetfulSession(BrightSession):
+    """Never tells what was on the last frame."""
+
+    def flush(self) -> list[FrameResult]:
+        super().flush()
+        return []
+
+
+class Forgetful(BrightSegmenter):
+    """Swallows frames."""
+
+    def open_session(
+        self, prompts: VideoPrompts, options: SessionOptions, state: bytes | None = None
+    ) -> Session:
+        return ForgetfulSession(", ".join(prompts.concepts), delay=1)
+
+
 class SeesNothing(BrightSegmenter):
     """Finds nothing, ever."""
 

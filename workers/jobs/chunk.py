@@ -10,7 +10,6 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from visionseg.contract.inputs import VideoInput
@@ -29,7 +28,6 @@ from workers.media.shards import ShardFrame, ShardWriter
 from workers.segmenters.base import FrameResult, Session, SessionOptions
 from workers.segmenters.registry import ENGINES
 
-BINARY = "application/octet-stream"
 Place = tuple[int, int, int]
 """A frame that went in: its processed index, its number and pts in the source."""
 
@@ -96,7 +94,7 @@ def _follow(
     if missing:
         warnings.append("Some frames of the video cannot be decoded and were left out.")
     name = part_name(plan, written or list(span), "rle.jsonl.gz")
-    stored = work.put(Role.SHARD, name, path, "application/gzip").at(span.start)
+    stored = work.put(Role.SHARD, name, path, "application/gzip", shard.sum.check).at(span.start)
     files, result_keys = _keep(work, session, span)
     result = {
         "shard": stored.store_key,
@@ -150,9 +148,7 @@ def _keep(work: Work, session: Session, span: range) -> tuple[list[NewFile], dic
     if work.claim.payload["ends"]:
         session.close()
         return [], {}
-    path: Path = work.scratch / "checkpoint"
-    path.write_bytes(session.state())
-    stored = work.put(Role.WORK, "checkpoint", path, BINARY)
+    stored = work.put_bytes("checkpoint", session.state())
     prediction_id = work.claim.prediction_id
     work.on_commit.append(lambda: work.warm.keep(prediction_id, span.stop, session))
     return [stored], {"checkpoint": stored.store_key}

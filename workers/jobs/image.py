@@ -13,13 +13,15 @@ from visionseg.predictions.finish import Outcome, Success
 from visionseg.records.files import NewFile, Role
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
-from workers.jobs.work import Work
+from workers.jobs.work import Check, Work
 from workers.masks import Mask, decode, union
 from workers.media.archive import write_zip
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
 from workers.media.png import encode_mask, encode_rgb
 from workers.media.reading import open_image
+from workers.media.sums import FileSum
+from workers.media.verify import check_zip
 from workers.segmenters.base import Instance
 
 PNG = "image/png"
@@ -73,7 +75,7 @@ class _Files:
         self._asked = asked
         self._image = image
         self._found = found
-        self._paths: list[Path] = []
+        self._checks: dict[Path, Check] = {}
 
     def write(self) -> tuple[list[NewFile], NewFile]:
         """All files, stored, and the one that is the output."""
@@ -81,18 +83,20 @@ class _Files:
             self._save(f"mask_{number:03d}.png", encode_mask(mask))
         if self._asked.save_overlay:
             self._save("overlay.png", self._painted())
-        listed = len(self._paths)
+        listed = list(self._checks)
         if not self._asked.return_zip:
             output = self._save("output.png", self._single())
-        elif listed > 1:
-            output = self._zip()
+        elif len(listed) > 1:
+            output = self._zip(listed)
         else:
-            output = self._paths[0]
+            output = listed[0]
         stored = [
-            self._work.put(Role.ARTIFACT, path.name, path, ZIP if path.suffix == ".zip" else PNG)
-            for path in self._paths
+            self._work.put(
+                Role.ARTIFACT, path.name, path, ZIP if path.suffix == ".zip" else PNG, check
+            )
+            for path, check in self._checks.items()
         ]
-        return _in_order(stored), stored[self._paths.index(output)]
+        return _in_order(stored), stored[list(self._checks).index(output)]
 
     def _masks(self) -> Sequence[Mask]:
         masks = [decode(instance.mask) for instance in self._found]
@@ -111,15 +115,17 @@ class _Files:
     def _save(self, name: str, data: bytes) -> Path:
         path = self._work.scratch / name
         path.write_bytes(data)
-        self._paths.append(path)
+        self._checks[path] = FileSum.of(data).check
         return path
 
-    def _zip(self) -> Path:
+    def _zip(self, listed: Sequence[Path]) -> Path:
         path = self._work.scratch / "masks.zip"
         with write_zip(path) as archive:
-            for part in self._paths:
+            for part in listed:
                 archive.add_file(part.name, part)
-        self._paths.append(path)
+        height, width = self._image.shape[:2]
+        names = [part.name for part in listed]
+        self._checks[path] = lambda stored: check_zip(stored, names, (width, height))
         return path
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.queue.lanes import LANE_OF, UnitKind
-from visionseg.records.files import Role
 from visionseg.records.units import NewUnit
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
@@ -31,9 +31,9 @@ def run(work: Work) -> Outcome:
     """Stores the plan and adds chunk, render and assemble units."""
     asked = asked_video(work)
     timeline, plan = read_plan(work, asked)
-    path = work.scratch / "plan"
-    plan.save(path)
-    stored = work.put(Role.WORK, "plan", path, "application/octet-stream")
+    written = io.BytesIO()
+    plan.write(written)
+    stored = work.put_bytes("plan", written.getvalue())
     spans = chunk_spans(len(plan), ENGINES[work.prediction.engine].chunk_frames)
     units = cut(asked, spans, work.claim.seq + 1)
     picture = plan.picture

@@ -13,7 +13,12 @@ from visionseg.predictions.installation import Installation
 from visionseg.records.files import NewFile, Role
 from visionseg.records.predictions import Record
 from visionseg.records.units import Claim
+from workers.media.sums import FileSum
 from workers.segmenters.base import Segmenter, Session, Stopped
+
+UNKNOWN_TYPE = "application/octet-stream"
+Check = Callable[[Path], None]
+"""Given a file of the store, raises `BrokenOutput` where it is not as it should be."""
 
 
 @dataclass(slots=True)
@@ -94,12 +99,16 @@ class Work:
             raise RuntimeError(f"this worker holds no model for {self.prediction.engine}")
         return self.segmenter
 
-    def put(self, role: Role, name: str, path: Path, content_type: str) -> NewFile:
-        """Stores a finished file under a name that holds the attempt; the commit makes it seen."""
+    def put(self, role: Role, name: str, path: Path, content_type: str, check: Check) -> NewFile:
+        """Stores a finished file under a name that holds the attempt; the commit makes it seen.
+
+        `check` looks at what stands in the store; where it raises, the file does not count.
+        """
         claim = self.claim
         key = store_key(claim.prediction_id, claim.seq, claim.attempt, name)
         self._keys.append(key)
         stored = self.installation.store.put(key, path)
+        check(self.local(key))
         hidden = role is Role.WORK
         shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
@@ -110,6 +119,12 @@ class Work:
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
+
+    def put_bytes(self, name: str, data: bytes) -> NewFile:
+        """Stores what is of use to later units alone."""
+        path = self.scratch / name
+        path.write_bytes(data)
+        return self.put(Role.WORK, name, path, UNKNOWN_TYPE, FileSum.of(data).check)
 
     def discard(self) -> None:
         """Deletes what `put` stored: the unit failed, and no commit will name it."""

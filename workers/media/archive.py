@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,17 +14,24 @@ from typing import IO, Any
 from workers.masks import decode
 from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
-from workers.media.names import frame_name, mask_name
+from workers.media.names import INDEX_NAME, frame_name, mask_name
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
 from workers.media.plan import FramePlan
 from workers.media.png import encode_mask, encode_rgb
 from workers.media.shards import Found, ShardFrame
+from workers.media.sums import FileSum, SummedFile, summing
 
-INDEX_NAME = "index.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can tell: equal files give equal bytes
 _MODE = 0o644 << 16
 _COPY_BYTES = 1 << 20
+Take = Callable[[Iterator[ShardFrame]], object]
+"""What is handed frames one by one, and wants them all."""
+
+
+def let_pass(frames: Iterator[ShardFrame]) -> None:
+    """Wants every frame, and nothing of it."""
+    deque(frames, maxlen=0)
 
 
 class ZipWriter:
@@ -34,11 +42,13 @@ class ZipWriter:
 
     def add(self, name: str, data: bytes) -> None:
         """Appends an entry with a fixed date."""
-        self._archive.writestr(_entry(name), data)
+        self._archive.writestr(new_entry(name), data)
 
     def add_file(self, name: str, path: Path) -> None:
         """Appends a file's content, however large."""
-        with path.open("rb") as source, self._archive.open(_entry(name), "w") as target:
+        entry = new_entry(name)
+        entry.file_size = path.stat().st_size  # tells whether it needs a header for large ones
+        with path.open("rb") as source, self._archive.open(entry, "w") as target:
             shutil.copyfileobj(source, target)
 
     def add_frame(self, frame: ShardFrame, image: Rgb, overlay: Overlay) -> None:
@@ -73,21 +83,41 @@ def join_zips(
         ZipWriter(archive).add_file(INDEX_NAME, index)
 
 
-def write_index(path: Path, plan: FramePlan, frames: Iterable[ShardFrame]) -> None:
-    """Writes what stands on each processed frame: source frame number, time and objects."""
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write('{"frames":[')
-        for number, frame in enumerate(frames):
-            file.write(",\n" if number else "\n")
-            line = _index_line(plan, frame)
-            json.dump(line, file, ensure_ascii=False, separators=(",", ":"))
-        file.write("\n]}\n")
+def names_in(parts: Iterable[Path]) -> Iterator[str]:
+    """The names of all entries of some zip files, in order."""
+    for path in parts:
+        with zipfile.ZipFile(path) as archive:
+            yield from archive.namelist()
+
+
+def write_index(
+    path: Path, plan: FramePlan, frames: Iterable[ShardFrame], take: Take = let_pass
+) -> FileSum:
+    """Writes what stands on each processed frame: source frame number, time and objects.
+
+    `take` is handed the frames as they are written. Returns the sum of what was written.
+    """
+    with summing(path) as file:
+        file.say(f'{{"time_base":"{plan.time_base}","frames":[')
+        take(_indexed(file, plan, frames))
+        file.say("\n]}\n")
+    return file.sum
+
+
+def _indexed(
+    file: SummedFile, plan: FramePlan, frames: Iterable[ShardFrame]
+) -> Iterator[ShardFrame]:
+    for number, frame in enumerate(frames):
+        line = json.dumps(_index_line(plan, frame), ensure_ascii=False, separators=(",", ":"))
+        file.say(f",\n{line}" if number else f"\n{line}")
+        yield frame
 
 
 def _index_line(plan: FramePlan, frame: ShardFrame) -> dict[str, Any]:
     return {
         "index": frame.index,
         "source_frame": frame.source_index,
+        "pts": frame.pts,
         "time": round(plan.time_s(frame.index), 6),
         "objects": [_index_object(frame, found) for found in frame.instances],
     }
@@ -103,7 +133,8 @@ def _index_object(frame: ShardFrame, found: Found) -> dict[str, Any]:
     }
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def new_entry(name: str) -> zipfile.ZipInfo:
+    """An entry of that name as all of ours are: stored, with a fixed date."""
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.external_attr = _MODE
     return entry
