@@ -13,6 +13,7 @@ from workers.segmenters.base import (
     FrameResult,
     ImagePrompts,
     Instance,
+    Origin,
     Rgb,
     Session,
     SessionOptions,
@@ -77,6 +78,7 @@ class BrightSegmenter:
 
     name = "embedded/lite"
     version = "fake"
+    origin = Origin("cpu", {"fake.bin": "00"})
     delay = 0
 
     def segment(

@@ -17,6 +17,7 @@ from workers.jobs.chunk import unpacked
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of
+from workers.jobs.provenance import provenance
 from workers.jobs.work import Check, Work
 from workers.media.archive import Take, join_zips, let_pass, names_in, write_index
 from workers.media.audio import NoSound
@@ -54,6 +55,7 @@ def run(work: Work) -> Outcome:
         frames_done=result.frames,
         files=[output.at(0), told.at(1)],
         warnings=warnings,
+        columns={"provenance": provenance(work, result.engines, INDEX_NAME)},
         log_lines=[f"assemble: {name}, {output.size_bytes} bytes, {objects} objects"],
         success=Success(
             output_name=output.name,
@@ -93,6 +95,7 @@ class _Result:
         self._asked = asked
         self.plan: FramePlan = load_plan(work.local(work.prediction.source["plan"]))
         chunks = self._results(UnitKind.CHUNK)
+        self.engines = [chunk["engine"] for chunk in chunks if "engine" in chunk]
         self._shards = [work.local(chunk["shard"]) for chunk in chunks]
         self.tally = _Tally()
         indexes = [index for chunk in chunks for index in unpacked(chunk["indexes"])]
@@ -136,6 +139,7 @@ class _Result:
     def _join(self, renders: Sequence[Mapping[str, Any]], path: Path, index: Path) -> Check:
         parts = [self._work.local(render["piece"]) for render in renders]
         painted = self._asked.output_format is OutputFormat.FRAMES
+        self._work.insist_on_room(sum(part.stat().st_size for part in parts))
         wanted = self.tally.frames if painted else self.tally.masks
         if (held := sum(1 for _ in names_in(parts))) != wanted:
             raise BrokenOutput(f"{held} pictures in the pieces, not {wanted}")
@@ -147,6 +151,7 @@ class _Result:
         self, renders: Sequence[Mapping[str, Any]], path: Path
     ) -> tuple[Check, list[str]]:
         pieces = [self._piece(render) for render in renders]
+        self._work.insist_on_room(sum(piece.path.stat().st_size for piece in pieces))
         indexes = [index for piece in pieces for index in piece.indexes]
         if self._asked.fps is not None:
             clock, audio, warnings = steady_clock(len(indexes), self._asked.fps), None, list[str]()

@@ -19,6 +19,7 @@ from visionseg.records.files import NewFile, Role
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of, video_prompts
+from workers.jobs.provenance import engine_at_work
 from workers.jobs.work import Work
 from workers.media.decode import VideoFrame, Wanted
 from workers.media.pixels import Form
@@ -101,6 +102,7 @@ def _follow(
         "indexes": _packed(written),
         "waiting": list(waiting),
         "missing": len(missing),
+        "engine": engine_at_work(segmenter),
         **result_keys,
     }
     return Outcome(

@@ -23,8 +23,13 @@ def run(work: Work) -> Outcome:
     path = work.scratch / "input"
     fetcher = _fetcher(work.installation.settings.limits)
     url = work.prediction.source["url"]
+
+    def moved(size_bytes: int) -> None:
+        work.moved(size_bytes // MIB)
+        work.insist_on_room()
+
     try:
-        fetched = fetcher.fetch(url, path, work.should_stop, lambda size: work.moved(size // MIB))
+        fetched = fetcher.fetch(url, path, work.should_stop, moved)
     except FetchStopped as error:
         raise Stopped from error
     with path.open("rb") as file:

@@ -13,6 +13,7 @@ from visionseg.predictions.finish import Outcome, Success
 from visionseg.records.files import NewFile, Role
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
+from workers.jobs.provenance import engine_at_work, provenance
 from workers.jobs.work import Check, Work
 from workers.masks import Mask, decode, union
 from workers.media.archive import write_zip
@@ -50,7 +51,10 @@ def run(work: Work) -> Outcome:
         files=files,
         log_lines=[f"image: {width}x{height}, {len(found)} found by {engine}"],
         warnings=segmenter.cautions(prompts.concepts),
-        columns={"version": engine},
+        columns={
+            "version": engine,
+            "provenance": provenance(work, [engine_at_work(segmenter)]),
+        },
         success=Success(
             output_name=output.name,
             scores=[round(instance.score, 4) for instance in found],

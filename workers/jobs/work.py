@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from visionseg.artifacts.names import public_name, store_key
+from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput, media_field
 from visionseg.predictions.installation import Installation
+from visionseg.records import files
 from visionseg.records.files import NewFile, Role
 from visionseg.records.predictions import Record
 from visionseg.records.units import Claim
@@ -109,6 +111,8 @@ class Work:
         self._keys.append(key)
         stored = self.installation.store.put(key, path)
         check(self.local(key))
+        FileSum(stored.size_bytes, stored.crc32).check(self.local(key))  # still as it was summed
+        self._insist_on_size(role, stored.size_bytes)
         hidden = role is Role.WORK
         shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
@@ -119,6 +123,21 @@ class Work:
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
         )
+
+    def insist_on_room(self, size_bytes: int = 0) -> None:
+        """Raises `Refusal` (storage_full) where the disk has no room for so much and some spare."""
+        spare = self.installation.settings.limits.spare_bytes
+        if self.installation.store.free_bytes() < size_bytes + spare:
+            raise Refusal(ErrorCode.STORAGE_FULL)
+
+    def _insist_on_size(self, role: Role, size_bytes: int) -> None:
+        """Raises `Refusal` (output_too_large) once files of a result are more than they may be."""
+        limits, before = self.installation.settings.limits, 0
+        if role in {Role.PART, Role.SHARD}:
+            with self.installation.database.connect() as connection:
+                before = files.made_bytes(connection, self.claim.prediction_id, role)
+        if role is not Role.WORK and before + size_bytes > limits.output_bytes:
+            raise Refusal(ErrorCode.OUTPUT_TOO_LARGE)
 
     def put_bytes(self, name: str, data: bytes) -> NewFile:
         """Stores what is of use to later units alone."""

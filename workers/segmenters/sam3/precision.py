@@ -52,6 +52,11 @@ def choose(device: str, precision: str) -> Numerics:
     return Numerics(torch.device(device), half)
 
 
+def name_of(device: torch.device) -> str:
+    """`cpu`, or what the GPU calls itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def cast_heavy_weights(model: nn.Module) -> None:
     """Holds the weights of linear and convolution layers in bfloat16, and nothing else.
 
