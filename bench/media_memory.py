@@ -185,6 +185,8 @@ def work(film: Path, output_format: str, short: int, long: int) -> None:
         f"{after - before:+.1f}, {verdict} {allowed:.1f}",
         flush=True,
     )
+    if after - before >= allowed:
+        raise SystemExit(1)
 
 
 def environment(settings: Settings) -> dict[str, str]:

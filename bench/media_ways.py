@@ -21,13 +21,13 @@ import imageio_ffmpeg
 import numpy as np
 
 from workers.masks import Mask, encode, union
-from workers.media.archive import join_zips, names_in, write_index, write_zip
+from workers.media.archive import join_zips, write_index, write_zip
 from workers.media.clock import source_clock
 from workers.media.coco import write_coco
 from workers.media.decode import VideoFrame, Wanted
 from workers.media.encode import PieceWriter
 from workers.media.limits import JailMode, Limits
-from workers.media.names import INDEX_NAME
+from workers.media.names import mask_name
 from workers.media.overlay import COLORS, Overlay
 from workers.media.pixels import Form
 from workers.media.plan import FramePlan, Picture, select_frames
@@ -100,11 +100,14 @@ def write_shards(folder: Path, film: Film, seen: Callable[[range], Iterable[int]
 
 
 def _object(picture: Picture, number: int, count: int, phase: int) -> ShardInstance:
-    """An ellipse, a sixth of the width and two fifths of the height, on its way down."""
+    """An ellipse, a sixth of the width and two fifths of the height, swaying a little.
+
+    Large movements would be work for the encoder that its limit does not have.
+    """
     height, width = picture.height, picture.width
     canvas = np.zeros((height, width), np.uint8)
     x = int(width * (number + 0.5) / count)
-    y = int(height * (0.3 + 0.4 * phase / PHASES + 0.1 * math.sin(number)))
+    y = int(height * (0.5 + 0.02 * math.sin(math.tau * phase / PHASES + number)))
     cv2.ellipse(canvas, (x, y), (width // 12, height // 5), 20, 0, 360, (1,), -1)
     mask: Mask = canvas.view(np.bool_)
     rle = encode(mask)
@@ -165,14 +168,15 @@ def write_masks(film: Film, folder: Path) -> None:
     shards = write_shards(folder, film, film.seen)
     zips, size = [shard.with_suffix(".zip") for shard in shards], film.plan.picture.size
     for shard, path in zip(shards, zips, strict=True):
+        names = list[str]()
         with write_zip(path) as archive:
             for found in read_shard(shard):
                 archive.add_masks(found)
-        check_zip(path, names_in([path]), size)
+                names += [mask_name(found.source_index, one.object_id) for one in found.instances]
+        check_zip(path, names, size)
     whole, index = folder / "masks.zip", folder / "index.json"
     write_index(index, film.plan, read_shards(shards)).check(index)
-    join_zips(zips, whole, index)
-    check_zip(whole, [*names_in(zips), INDEX_NAME], size)
+    check_zip(whole, join_zips(zips, whole, index), size)
 
 
 def paint_by_the_textbook(film: Film, folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.damage import DAMAGES, Damage, flip
-from workers.media.archive import join_zips, names_in, write_zip
+from workers.media.archive import join_zips, write_zip
 from workers.media.clock import source_clock, steady_clock
 from workers.media.decode import Wanted
 from workers.media.encode import PieceWriter
@@ -129,8 +129,8 @@ def zipped(tmp_path: Path) -> Path:
             for name in names:
                 archive.add(name, encode_mask(noise))
     (tmp_path / INDEX_NAME).write_text(json.dumps({"frames": list(range(99))}))
-    join_zips(parts, tmp_path / "whole.zip", tmp_path / INDEX_NAME)
-    assert list(names_in(parts)) == NAMES
+    names = join_zips(parts, tmp_path / "whole.zip", tmp_path / INDEX_NAME)
+    assert names == [*NAMES, INDEX_NAME]
     return tmp_path / "whole.zip"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of
 from workers.jobs.provenance import provenance
 from workers.jobs.work import Check, Work
-from workers.media.archive import Take, join_zips, let_pass, names_in, write_index
+from workers.media.archive import Take, join_zips, let_pass, write_index
 from workers.media.audio import NoSound
 from workers.media.checkpoints import checked
 from workers.media.clock import source_clock, steady_clock
@@ -141,10 +141,9 @@ class _Result:
         painted = self._asked.output_format is OutputFormat.FRAMES
         self._work.insist_on_room(sum(part.stat().st_size for part in parts))
         wanted = self.tally.frames if painted else self.tally.masks
-        if (held := sum(1 for _ in names_in(parts))) != wanted:
-            raise BrokenOutput(f"{held} pictures in the pieces, not {wanted}")
-        join_zips(parts, path, index, self._work.alive)
-        names = chain(names_in(parts), [INDEX_NAME])
+        names = join_zips(parts, path, index, self._work.alive)
+        if len(names) != wanted + 1:
+            raise BrokenOutput(f"{len(names) - 1} pictures in the pieces, not {wanted}")
         return lambda stored: check_zip(stored, names, self.plan.picture.size, self._work.alive)
 
     def _write_mp4(

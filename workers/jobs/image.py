@@ -15,11 +15,11 @@ from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
 from workers.jobs.provenance import engine_at_work, provenance
 from workers.jobs.work import Check, Work
-from workers.masks import Mask, decode, union
+from workers.masks import encode, union
 from workers.media.archive import write_zip
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
-from workers.media.png import encode_mask, encode_rgb
+from workers.media.png import encode_mask, encode_rgb, encode_rle
 from workers.media.reading import open_image
 from workers.media.sums import FileSum
 from workers.media.verify import check_zip
@@ -83,8 +83,9 @@ class _Files:
 
     def write(self) -> tuple[list[NewFile], NewFile]:
         """All files, stored, and the one that is the output."""
-        for number, mask in enumerate(self._masks()):
-            self._save(f"mask_{number:03d}.png", encode_mask(mask))
+        nothing = encode(np.zeros(self._image.shape[:2], np.bool_))
+        for number, mask in enumerate([found.mask for found in self._found] or [nothing]):
+            self._save(f"mask_{number:03d}.png", encode_rle(mask))
         if self._asked.save_overlay:
             self._save("overlay.png", self._painted())
         listed = list(self._checks)
@@ -101,10 +102,6 @@ class _Files:
             for path, check in self._checks.items()
         ]
         return _in_order(stored), stored[list(self._checks).index(output)]
-
-    def _masks(self) -> Sequence[Mask]:
-        masks = [decode(instance.mask) for instance in self._found]
-        return masks or [np.zeros(self._image.shape[:2], np.bool_)]
 
     def _painted(self) -> bytes:
         overlay = Overlay(self._asked.mask_color, self._asked.mask_opacity)

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from workers.masks import decode
+from isal import isal_zlib
+
 from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.names import INDEX_NAME, frame_name, mask_name
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
 from workers.media.plan import FramePlan
-from workers.media.png import encode_mask, encode_rgb
+from workers.media.png import encode_rgb, encode_rle
 from workers.media.shards import Found, ShardFrame
 from workers.media.sums import FileSum, SummedFile, summing
 
@@ -42,7 +43,16 @@ class ZipWriter:
 
     def add(self, name: str, data: bytes) -> None:
         """Appends an entry with a fixed date."""
-        self._archive.writestr(new_entry(name), data)
+        entry = new_entry(name)
+        entry.file_size = entry.compress_size = len(data)
+        entry.CRC = isal_zlib.crc32(data)
+        entry.header_offset = self._archive.start_dir
+        file = _file_of(self._archive)
+        file.seek(entry.header_offset)
+        file.write(entry.FileHeader() + data)
+        self._archive.start_dir = file.tell()
+        self._archive.filelist.append(entry)
+        self._archive.NameToInfo[name] = entry
 
     def add_file(self, name: str, path: Path) -> None:
         """Appends a file's content, however large."""
@@ -60,7 +70,7 @@ class ZipWriter:
         """Appends one mask an object."""
         for found in frame.instances:
             name = mask_name(frame.source_index, found.object_id)
-            self.add(name, encode_mask(decode(found.mask)))
+            self.add(name, encode_rle(found.mask))
 
 
 @contextmanager
@@ -72,22 +82,16 @@ def write_zip(path: Path) -> Iterator[ZipWriter]:
 
 def join_zips(
     parts: Sequence[Path], target: Path, index: Path, checkpoint: Checkpoint = no_checkpoint
-) -> None:
+) -> list[str]:
     """One zip of all entries of `parts` in their order, copied as bytes, and then `index.json`.
 
-    `parts` must have been written by `write_zip`.
+    `parts` must have been written by `write_zip`. Returns the names of all entries.
     """
     with replacing(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for path in checked(parts, checkpoint):
             _append(archive, path)
         ZipWriter(archive).add_file(INDEX_NAME, index)
-
-
-def names_in(parts: Iterable[Path]) -> Iterator[str]:
-    """The names of all entries of some zip files, in order."""
-    for path in parts:
-        with zipfile.ZipFile(path) as archive:
-            yield from archive.namelist()
+        return archive.namelist()
 
 
 def write_index(
@@ -142,17 +146,21 @@ def new_entry(name: str) -> zipfile.ZipInfo:
 
 def _append(archive: zipfile.ZipFile, path: Path) -> None:
     """Copies the bytes of all entries and lists them, moved, in the new archive."""
-    if archive.fp is None:
-        raise ValueError("the archive is closed")
-    shift = archive.start_dir
+    file, shift = _file_of(archive), archive.start_dir
     with zipfile.ZipFile(path) as source:
-        archive.fp.seek(shift)
-        _copy(path, archive.fp, source.start_dir)
+        file.seek(shift)
+        _copy(path, file, source.start_dir)
         for entry in source.infolist():
             entry.header_offset += shift
             archive.filelist.append(entry)
             archive.NameToInfo[entry.filename] = entry
         archive.start_dir = shift + source.start_dir
+
+
+def _file_of(archive: zipfile.ZipFile) -> IO[bytes]:
+    if archive.fp is None:
+        raise ValueError("the archive is closed")
+    return archive.fp
 
 
 def _copy(path: Path, target: IO[bytes], size_bytes: int) -> None:

@@ -5,6 +5,7 @@ Raised is `BrokenOutput`, a fault of ours, in every case: the work is done again
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections import defaultdict
@@ -34,6 +35,8 @@ _UNREADABLE = (
     *(av.FFmpegError, zipfile.BadZipFile, struct.error, OSError),
     *(EOFError, IndexError, NotImplementedError, UnicodeDecodeError),
 )
+_ZIP_END = struct.Struct("<4sHHHH8xH")  # APPNOTE 4.3.16; its sizes zipfile has used
+_ZIP_VERSIONS = {zipfile.DEFAULT_VERSION, zipfile.ZIP64_VERSION}
 _ENTRY_FIELDS = (
     *("date_time", "compress_type", "comment", "create_system", "flag_bits", "volume"),
     *("internal_attr", "external_attr"),
@@ -113,6 +116,7 @@ def check_zip(
     All but `index.json` must be PNGs of that width and height.
     """
     with _broken_if_unreadable(), zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        _check_end(file, len(archive.filelist))
         entries = checked(archive.infolist(), checkpoint)
         for name, entry in zip_longest(names, entries):
             if entry is None or entry.filename != name:
@@ -124,11 +128,22 @@ def check_zip(
                 _check_png_head(data, size)
 
 
+def _check_end(file: BinaryIO, entries: int) -> None:
+    file.seek(-_ZIP_END.size, os.SEEK_END)
+    told = min(entries, zipfile.ZIP_FILECOUNT_LIMIT)
+    if _ZIP_END.unpack(file.read()) != (b"PK\5\6", 0, 0, told, told, 0):
+        raise BrokenOutput("the end of the zip is damaged")
+
+
 def _content(file: BinaryIO, entry: zipfile.ZipInfo) -> bytes | None:
     """The entry's bytes; None where it is not told as we tell entries, here and in the list."""
-    head, ours = entry.FileHeader(), new_entry(entry.filename)
+    ours = new_entry(entry.filename)
+    ours.CRC, ours.file_size, ours.compress_size = entry.CRC, entry.file_size, entry.file_size
+    head = ours.FileHeader(zip64=entry.file_size * 1.05 > zipfile.ZIP64_LIMIT)  # as zipfile has it
     file.seek(entry.header_offset)
-    plain = all(getattr(entry, field) == getattr(ours, field) for field in _ENTRY_FIELDS)
+    plain = entry.create_version in _ZIP_VERSIONS and all(
+        getattr(entry, field) == getattr(ours, field) for field in _ENTRY_FIELDS
+    )
     return file.read(entry.file_size) if plain and file.read(len(head)) == head else None
 
 
