@@ -13,7 +13,9 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     any_,
+    bindparam,
     case,
     func,
     insert,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import OPEN
@@ -73,18 +76,31 @@ def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUn
         for unit in new
     ]
     if rows:
-        connection.execute(insert(units), rows if len(rows) > 1 else rows[0])
+        connection.execute(_ADD, rows)
+
+
+_ADD = insert(units)
 
 
 def lease(
     connection: Connection, prediction_id: PredictionId, lane: str, owner: str, lease_s: float
 ) -> Claim | None:
     """Leases the job's first ready unit in the lane to `owner`; the caller holds the lock."""
+    asked = {"of": prediction_id, "in_lane": lane, "by": owner, "lease_s": lease_s}
+    row = connection.execute(_LEASE, asked).one_or_none()
+    if row is None:
+        return None
+    return Claim(
+        row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
+    )
+
+
+def _leasing() -> ReturningUpdate[Any]:
     first = (
         select(units.c.id)
         .where(
-            units.c.prediction_id == prediction_id,
-            units.c.lane == lane,
+            units.c.prediction_id == bindparam("of"),
+            units.c.lane == bindparam("in_lane"),
             units.c.state == "ready",
             units.c.not_before <= NOW,
         )
@@ -94,19 +110,16 @@ def lease(
     )
     values = {
         "state": "leased",
-        "owner": owner,
+        "owner": bindparam("by"),
         "attempt": units.c.attempt + 1,
-        "lease_until": from_now(lease_s),
+        "lease_until": from_now(bindparam("lease_s", type_=Float)),
         "started_at": NOW,
         "frames_done": 0,
     }
-    statement = update(units).where(units.c.id == first).values(**values).returning(units)
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
-    return Claim(
-        row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
-    )
+    return update(units).where(units.c.id == first).values(values).returning(units)
+
+
+_LEASE = _leasing()
 
 
 def held(claim: Claim) -> tuple[ColumnElement[bool], ...]:
