@@ -14,13 +14,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
-import numpy as np
 import structlog
 
+from bench import fixed_cost
 from bench.processes import memory_mib
 from bench.queueing import plant
 from visionseg.access import keys
@@ -37,83 +36,14 @@ from visionseg.predictions.upload import Receiving
 from visionseg.queue.lanes import CPU_LANES, GPU_LANES
 from workers.bench import Bench
 from workers.hosts import owner_name
-from workers.masks import encode
 from workers.media import reading
 from workers.media.limits import JailMode
-from workers.segmenters.base import (
-    FrameResult,
-    ImagePrompts,
-    Instance,
-    Origin,
-    Rgb,
-    Session,
-    SessionOptions,
-    ShouldStop,
-    VideoPrompts,
-)
 
 SIZE = (64, 48)
 SHORT, LONG = 1_000, 50_000
-OBJECTS = 2
 GROWTH_MIB = 20e6 / 2**20
 ENTRY_MIB = 1 / 1024
 """A zip's entry may cost a KiB of memory."""
-
-
-class FreeSession:
-    """Finds the same on every frame."""
-
-    def __init__(self) -> None:
-        self._seen = 0
-        x, y = np.meshgrid(np.arange(SIZE[0]), np.arange(SIZE[1]))
-        discs = [(x - 20 * (n + 1)) ** 2 + (y - 24) ** 2 < 100 for n in range(OBJECTS)]
-        self._found = tuple(
-            Instance(encode(disc), (0.0, 0.0, 20.0, 20.0), 0.9, "person", number + 1)
-            for number, disc in enumerate(discs)
-        )
-
-    def step(self, frames: Sequence[Rgb], should_stop: ShouldStop) -> list[FrameResult]:  # noqa: ARG002 - as sessions take it
-        """The same for each."""
-        first, self._seen = self._seen, self._seen + len(frames)
-        return [FrameResult(number, self._found) for number in range(first, self._seen)]
-
-    def flush(self) -> list[FrameResult]:
-        """Nothing is held back."""
-        return []
-
-    def state(self) -> bytes:
-        """Nothing is remembered."""
-        return b"{}"
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class FreeSegmenter:
-    """A model of no cost."""
-
-    name = LITE
-    version = "free"
-    origin = Origin()
-
-    def segment(
-        self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
-    ) -> list[list[Instance]]:
-        """Is not asked for pictures."""
-        raise NotImplementedError
-
-    def open_session(
-        self,
-        prompts: VideoPrompts,  # noqa: ARG002 - as segmenters take it
-        options: SessionOptions,  # noqa: ARG002 - likewise
-        state: bytes | None = None,  # noqa: ARG002 - likewise
-    ) -> Session:
-        """A session that needs no state."""
-        return FreeSession()
-
-    def cautions(self, concepts: Sequence[str]) -> list[str]:  # noqa: ARG002 - likewise
-        """None."""
-        return []
 
 
 class Worker:
@@ -127,7 +57,7 @@ class Worker:
             installation=self.parts,
             lanes=[*GPU_LANES, *CPU_LANES],
             owner=owner_name(),
-            segmenters={LITE: FreeSegmenter()},
+            segmenters={LITE: fixed_cost.load(settings.models)},
             draining=lambda: False,
         )
 
@@ -172,12 +102,13 @@ def make_film(path: Path, frames: int) -> None:
 def work(film: Path, output_format: str, short: int, long: int) -> None:
     """One worker's two videos; prints what it holds after each, and what it ever held."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    fixed_cost.FRAME_S = 0.0
     worker = Worker(read_settings())
     stored = worker.upload(film)
     before = worker.work_off(stored, output_format, short)
     after = worker.work_off(stored, output_format, long)
     worker.parts.close()
-    entries = {OutputFormat.FRAMES: long, OutputFormat.MASKS: long * OBJECTS}
+    entries = {OutputFormat.FRAMES: long, OutputFormat.MASKS: long}
     allowed = GROWTH_MIB + entries.get(OutputFormat(output_format), 0) * ENTRY_MIB
     verdict = "within" if after - before < allowed else "BEYOND"
     print(
