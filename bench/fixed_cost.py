@@ -21,6 +21,7 @@ from workers.segmenters.base import (
     FrameResult,
     ImagePrompts,
     Instance,
+    Origin,
     Rgb,
     Session,
     SessionOptions,
@@ -75,6 +76,7 @@ class FixedCostSegmenter:
 
     name = LITE
     version = "fixed cost"
+    origin = Origin()
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

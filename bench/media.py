@@ -1,42 +1,63 @@
-"""What the jail costs: decoding in this process, in jailed ones, and by the `ffmpeg` program.
+"""What our media path costs beside the `ffmpeg` program, which is its limit.
 
-Run with `python -m bench.media`. Every figure is processor time of a whole process tree: each way
-runs in a program of its own, and the ways take turns.
+Run with `python -m bench.media`; `--help` tells how to make it short. Every figure is processor
+time of a whole process tree: each way runs in a program of its own (`bench.media_ways`), less what
+starting that program costs, and the ways take turns.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import imageio_ffmpeg
 from PIL import Image
 
-from workers.media.decode import Wanted
-from workers.media.limits import JailMode, Limits
-from workers.media.pixels import Form
-from workers.media.plan import select_frames
-from workers.media.reading import open_image, read_frames, read_timeline, warm_up
+from bench.media_ways import PICTURES, WAYS
+from workers.media.limits import JailMode
 
-ROUNDS = 7
-PICTURES = 40
-SIZES = {"1280x720": 500, "1920x1080": 250}
+SIZES = {"1280x720": 3000, "1920x1080": 1000, "3840x2160": 250}
 """Sizes of the films, and their frames."""
 
-WAYS = (JailMode.OFF, JailMode.PREFER)
+X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23")
+FFMPEG = (imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y")
+LIMITS: Mapping[str, Sequence[str]] = {"null": ("-f", "null", "-"), "x264": X264}
+"""What `ffmpeg` does with the film: decodes it, and codes it again."""
+
+LIMIT_OF = {"rgb": "null", "planes": "null", "coco_rle": "null", "masks": "null"}
+"""The limit of each way, where it is not `x264`."""
+
+JAILS = {"here": JailMode.OFF, "jailed": JailMode.PREFER}
+PAINTED = ("mp4", "coco_rle", "masks")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One way to measure: its name, its program, and the program that only starts."""
+
+    name: str
+    command: Sequence[str]
+    start: Sequence[str] | None = None
+
+    def spent_s(self) -> float:
+        """Processor seconds of the work."""
+        started = processor_s(self.start) if self.start else 0.0
+        return processor_s(self.command) - started
 
 
 def make_film(path: Path, size: str, frames: int) -> None:
-    """A moving pattern with noise, as H.264."""
-    pattern = f"testsrc2=size={size}:rate=25,noise=alls=12:allf=t"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", pattern]
-    coded = ["-frames:v", str(frames), "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt"]
-    subprocess.run([*command, *coded, "yuv420p", str(path)], check=True)
+    """A moving pattern with a little noise, as H.264: at 720p 2.4 Mbit/s, as real films have."""
+    pattern = f"testsrc2=size={size}:rate=25,noise=alls=3:allf=t"
+    command = [*FFMPEG, "-f", "lavfi", "-i", pattern, "-frames:v", str(frames)]
+    coded = [*X264[:4], "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run([*command, *coded], check=True)
 
 
 def processor_s(command: Sequence[str]) -> float:
@@ -49,75 +70,83 @@ def processor_s(command: Sequence[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def ours(way: JailMode, work: str, *more: str) -> float:
-    """Processor seconds of this program doing one thing in one way."""
-    return processor_s([sys.executable, "-m", "bench.media", work, way, *more])
+def ours(way: str, path: Path, jail: JailMode, masks: int, chunk: int) -> Column:
+    """One of our ways."""
+    name = f"{way} {'here' if jail is JailMode.OFF else 'jailed'}"
+    options = ["--jail", jail, "--masks", str(masks), "--chunk", str(chunk)]
+    command = [sys.executable, "-m", "bench.media_ways", way, str(path), *options]
+    return Column(name, command, [*command, "--only-start"])
 
 
-def film_round(path: Path) -> tuple[float, ...]:
-    """The program `ffmpeg`, then each way, less what starting costs it."""
-    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "null", "-"]
-    spent = [processor_s(ffmpeg)]
-    for way in WAYS:
-        started = ours(way, "start")
-        spent += [ours(way, form, str(path)) - started for form in Form]
-    return tuple(spent)
+def columns(asked: argparse.Namespace, film: Path, masks: int) -> list[Column]:
+    """The limits, and all ways that were asked for."""
+    written = {"null": [], "x264": [str(film.with_name("limit.mp4"))]}
+    made = [
+        Column(name, [*FFMPEG, "-i", str(film), *options, *written[name]])
+        for name, options in LIMITS.items()
+    ]
+    for way in asked.ways:
+        jails = [JailMode.OFF] if way == "textbook" else [JAILS[name] for name in asked.jails]
+        made += [ours(way, film, jail, masks, asked.chunk) for jail in jails]
+    return made
 
 
-def picture_round(path: Path) -> tuple[float, ...]:
-    """Milliseconds of processor time for one picture, each way."""
-    return tuple(
-        (ours(way, "pictures", str(path)) - ours(way, "start")) / PICTURES * 1000 for way in WAYS
-    )
+def measured(made: Sequence[Column], rounds: int) -> dict[str, float]:
+    """The median of each column; the columns take turns."""
+    taken = [[column.spent_s() for column in made] for _ in range(rounds)]
+    seconds = map(median, zip(*taken, strict=True))
+    return {column.name: spent for column, spent in zip(made, seconds, strict=True)}
 
 
-def columns(rounds: Sequence[tuple[float, ...]]) -> list[float]:
-    """The median of each column."""
-    return [median(column) for column in zip(*rounds, strict=True)]
+def measure_film(asked: argparse.Namespace, film: Path, masks: int) -> None:
+    """Prints what every way costs, and which part of it the limit would be."""
+    spent = measured(columns(asked, film, masks), asked.rounds)
+    for name, seconds in spent.items():
+        way = name.split()[0]
+        limit = way if way in LIMITS else LIMIT_OF.get(way, "x264")
+        part = f"{spent[limit] / seconds:.2f} of {limit}"
+        print(f"  {name:<16} {seconds:7.2f} s   {part}", flush=True)
+
+
+def measure_pictures(asked: argparse.Namespace, folder: Path) -> None:
+    """Prints what one picture costs."""
+    still = folder / "still.jpg"
+    Image.effect_noise((1920, 1080), 40).convert("RGB").save(still, quality=90)
+    made = [ours("pictures", still, JAILS[name], 0, 0) for name in asked.jails]
+    for name, seconds in measured(made, asked.rounds).items():
+        print(f"a JPEG of 1920x1080, {name}: {seconds / PICTURES * 1000:.1f} ms")
+
+
+def parsed() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    films = [way for way in WAYS if way != "pictures"]
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
+    parser.add_argument("--frames", type=int, help="of each film; default: by its size")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--masks", nargs="+", type=int, default=[1, 10])
+    parser.add_argument("--chunk", type=int, default=0, help="frames; 0: one chunk")
+    parser.add_argument("--ways", nargs="*", default=films, choices=films)
+    parser.add_argument("--jails", nargs="+", default=list(JAILS), choices=JAILS)
+    parser.add_argument("--pictures", action="store_true", help="pictures too")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Prints the tables."""
-    with tempfile.TemporaryDirectory() as folder:
-        for size, frames in SIZES.items():
-            film = Path(folder) / f"{size}.mp4"
+    asked = parsed()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size in asked.sizes:
+            film, frames = folder / f"{size}.mp4", asked.frames or SIZES[size]
             make_film(film, size, frames)
-            null, rgb, planes, jailed_rgb, jailed_planes = columns(
-                [film_round(film) for _ in range(ROUNDS)]
-            )
-            print(f"{size}, {frames} frames: ffmpeg -f null {null:.2f} s")
-            print(f"  RGB     here {rgb:.2f} s, jailed {jailed_rgb:.2f} s ({jailed_rgb / rgb:.2f})")
-            print(
-                f"  planes  here {planes:.2f} s, jailed {jailed_planes:.2f} s "
-                f"({jailed_planes / planes:.2f}); ffmpeg/jailed {null / jailed_planes:.2f}"
-            )
-        still = Path(folder) / "still.jpg"
-        Image.effect_noise((1920, 1080), 40).convert("RGB").save(still, quality=90)
-        here, jailed = columns([picture_round(still) for _ in range(ROUNDS)])
-        print(f"a JPEG of 1920x1080: here {here:.1f} ms, jailed {jailed:.1f} ms")
-        started = [median(ours(way, "start") for _ in range(ROUNDS)) for way in WAYS]
-        print(f"start: here {started[0]:.2f} s, with the nursery {started[1]:.2f} s")
-
-
-def work(what: str, way: JailMode, path: Path) -> None:
-    """Does one thing and says nothing."""
-    limits = Limits(jail=way)
-    warm_up(way)
-    if what == "pictures":
-        for _ in range(PICTURES):
-            open_image(path, limits)
-    elif what in tuple(Form):
-        plan = select_frames(read_timeline(path, limits))
-        missing: list[int] = []
-        wanted = Wanted(plan, range(len(plan)), Form(what))
-        for _ in read_frames(path, wanted, limits, missing):
-            pass
-        if missing:
-            raise SystemExit(f"{len(missing)} frames are missing")
+            for masks in asked.masks:
+                print(f"{size}, {frames} frames, {masks} masks, chunks of {asked.chunk or frames}")
+                measure_film(asked, film, masks)
+            film.unlink()
+        if asked.pictures:
+            measure_pictures(asked, folder)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
-    else:
-        work(sys.argv[1], JailMode(sys.argv[2]), Path(*sys.argv[3:]))
+    main()

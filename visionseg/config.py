@@ -72,9 +72,17 @@ class Limits(_Section):
     frame_pixels: int = 8_900_000
     video_frames: int = 1_000_000
     video_s: float = 12 * 3600
+    output_bytes: int = Field(
+        default=64 * GIB, description="The result of one prediction, as estimated and as made"
+    )
+    spare_bytes: int = Field(default=GIB, description="What is left free on the disk")
+    store_quota_bytes: int = Field(
+        default=0, ge=0, description="What one organisation may have stored; 0: no bound"
+    )
     jail: Literal["require", "prefer", "off"] = Field(
         default="prefer", description="Read what clients send in a confined process of its own"
     )
+    decode_open_s: float = Field(default=10.0, description="Until it has opened a file")
     decode_stall_s: float = Field(default=60.0, description="Silence of that process")
     decode_s: float = Field(default=6 * 3600.0, description="Its longest work on one file")
     decode_memory_bytes: int = Field(default=4 * GIB, description="Its address space")

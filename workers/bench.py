@@ -150,6 +150,7 @@ class Bench:
                 give_way=give_way,
             )
             try:
+                work.insist_on_room()
                 outcome: Outcome = JOBS[UnitKind(claimed.kind)].run(work)
             except BaseException:
                 work.discard()

@@ -41,12 +41,12 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 async def upload_file(request: Request, caller: SegmentCaller) -> Response:
     """Takes a picture or video as the plain body; its declared type counts for nothing."""
     installation = service_of(request).installation
-    receiving = await run_in_threadpool(Receiving, installation)
+    receiving = await run_in_threadpool(Receiving, installation, caller)
     try:
         length = request.headers.get("content-length", "0")
         await run_in_threadpool(receiving.expect, int(length))
         await _receive(request, receiving)
-        file_id = await run_in_threadpool(receiving.keep, caller)
+        file_id = await run_in_threadpool(receiving.keep)
     finally:
         await run_in_threadpool(receiving.close)
     row = await run_in_threadpool(find_upload, installation, caller, file_id)

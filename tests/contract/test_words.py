@@ -16,12 +16,13 @@ ROW = re.compile(r"\| `(\w+)` \| (\d{3}) \| (.+?) \| (.+?) \|")
 FIXED = "id status input output logs error metrics scores boxes"
 ADDED = (
     "kind provider model version error_code created_at started_at completed_at progress queue "
-    "artifacts warnings plan deadline released_at urls"
+    "artifacts warnings plan provenance deadline released_at urls"
 )
 PARTS = {
     "progress": "frames_done frames_total fps eta_s stage",
     "queue": "position eta_s",
-    "plan": "frames chunks estimated_s queue_s refusal",
+    "plan": "frames chunks output_bytes estimated_s queue_s refusal",
+    "provenance": "input engines parameters frame_map",
     "artifacts": "name url content_type size_bytes sha256 expires_at",
     "urls": "get cancel events web",
 }
@@ -37,6 +38,7 @@ def test_the_record_has_the_keys_of_the_contract_and_no_other() -> None:
         "progress": definitions["Progress"],
         "queue": definitions["QueueState"],
         "plan": definitions["Plan"],
+        "provenance": definitions["Provenance"],
         "artifacts": definitions["Artifact"],
         "urls": definitions["Urls"],
     }

@@ -13,6 +13,7 @@ from workers.segmenters.base import (
     FrameResult,
     ImagePrompts,
     Instance,
+    Origin,
     Rgb,
     Session,
     SessionOptions,
@@ -77,6 +78,7 @@ class BrightSegmenter:
 
     name = "embedded/lite"
     version = "fake"
+    origin = Origin("cpu", {"fake.bin": "00"})
     delay = 0
 
     def segment(
@@ -128,6 +130,23 @@ class Patient(BrightSegmenter):
         while not should_stop():
             pass
         raise Stopped
+
+
+class ForgetfulSession(BrightSession):
+    """Never tells what was on the last frame."""
+
+    def flush(self) -> list[FrameResult]:
+        super().flush()
+        return []
+
+
+class Forgetful(BrightSegmenter):
+    """Swallows frames."""
+
+    def open_session(
+        self, prompts: VideoPrompts, options: SessionOptions, state: bytes | None = None
+    ) -> Session:
+        return ForgetfulSession(", ".join(prompts.concepts), delay=1)
 
 
 class SeesNothing(BrightSegmenter):

@@ -58,7 +58,7 @@ def test_a_dry_run_of_a_video_tells_its_work_and_leaves_nothing(
     made = client.video(DRY, video=clip_uri)
     assert client.read(made).plan is None
     bench.take_a_turn()
-    told = Plan(frames=30, chunks=4, estimated_s=60.0, queue_s=4.0, refusal=None)
+    told = Plan(frames=30, chunks=4, output_bytes=1440, estimated_s=60.0, queue_s=4.0)
     assert _plan(client, made) == told
     assert _units(installation) == [("plan", "media")]
     delete_expired_files(installation)

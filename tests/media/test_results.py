@@ -18,8 +18,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from workers.masks import Rle, decode, encode
-from workers.media.archive import INDEX_NAME, ZipWriter, join_zips, write_index, write_zip
+from workers.media.archive import ZipWriter, join_zips, write_index, write_zip
 from workers.media.coco import to_ytvis, write_coco
+from workers.media.names import INDEX_NAME
 from workers.media.overlay import Overlay
 from workers.media.plan import FramePlan, Picture
 from workers.media.shards import ShardFrame, ShardInstance, ShardWriter, read_shard, read_shards
@@ -223,12 +224,15 @@ def test_the_index_tells_source_frames_times_and_objects(
 ) -> None:
     path = zips_of(frames, tmp_path, lambda writer, frame: writer.add_masks(frame))
     with zipfile.ZipFile(path) as archive:
-        index = json.loads(archive.read(INDEX_NAME))["frames"]
+        told = json.loads(archive.read(INDEX_NAME))
+        index = told["frames"]
         named = {thing["mask"] for line in index for thing in line["objects"]}
         assert named == set(archive.namelist()) - {INDEX_NAME}
+    assert told["time_base"] == "1/12800"
     assert index[0] == {
         "index": 0,
         "source_frame": 1,
+        "pts": 512,
         "time": 0.04,
         "objects": [
             {

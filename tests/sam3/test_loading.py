@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -34,6 +35,12 @@ def test_the_engine_is_loaded_from_a_folder_and_tells_how_it_computes(tiny_folde
     segmenter = engine.load(Models(sam3_weights=str(tiny_folder)))
     assert segmenter.name == "facebook/sam3"
     assert "fp32" in segmenter.version
+    assert segmenter.origin.device == "cpu"
+    assert segmenter.origin.packages == ("torch", "torchvision", "transformers")
+    sums = segmenter.origin.weights
+    assert {"config.json", "model.safetensors"} <= set(sums)
+    for name, told in sums.items():
+        assert told == hashlib.sha256((tiny_folder / name).read_bytes()).hexdigest()
 
 
 def test_loading_gives_transformers_what_it_would_fetch_else(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from visionseg.artifacts.weights import locate, names_of
 from visionseg.config import Models
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.masks import decode
@@ -178,3 +180,10 @@ sys.stdout.write(found[0][0].mask.counts)
     assert Models().cache.is_dir()
     there = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert there.stdout.decode() == here.mask.counts
+
+
+def test_it_tells_the_sums_of_its_files(lite: LiteSegmenter) -> None:
+    assert (lite.origin.device, set(lite.origin.weights)) == ("cpu", set(names_of("model")))
+    for name, told in lite.origin.weights.items():
+        data = locate(Models().cache, name).read_bytes()
+        assert told == hashlib.sha256(data).hexdigest()

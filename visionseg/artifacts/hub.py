@@ -5,6 +5,7 @@ Finding them never uses the network. Fetching does, and goes on where it was bro
 
 from __future__ import annotations
 
+import hashlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ def fetch_weights(source: str, progress: Progress) -> Path:
         ) from error
     except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
         raise WeightsError(f"{source} could not be fetched: {error}") from error
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of the weights; seconds for a large model."""
+    found = {}
+    for path in sorted(path for kind in _WANTED for path in folder.glob(kind)):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _is_hub_id(source: str) -> bool:

@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     QUEUE_FULL = "queue_full"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_FULL = "storage_full"
+    STORAGE_QUOTA = "storage_quota"
     INPUT_REFUSED = "input_refused"
     INPUT_UNREACHABLE = "input_unreachable"
     INPUT_TOO_LARGE = "input_too_large"
@@ -38,6 +39,7 @@ class ErrorCode(StrEnum):
     VIDEO_TOO_LONG = "video_too_long"
     NO_FRAMES_IN_RANGE = "no_frames_in_range"
     PROMPT_OUTSIDE = "prompt_outside"
+    OUTPUT_TOO_LARGE = "output_too_large"
     DECODE_TIMEOUT = "decode_timeout"
     OUT_OF_MEMORY = "out_of_memory"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -203,6 +205,13 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "文件存储已没有空间，请稍后再试。",
         retryable=True,
     ),
+    C.STORAGE_QUOTA: ErrorKind(
+        507,
+        "Storage quota used up",
+        "Your organisation has stored as much as it may.",
+        "存储配额已用完",
+        "您的组织存储的数据已达上限。",
+    ),
     C.INPUT_REFUSED: ErrorKind(
         422,
         "Address refused",
@@ -258,6 +267,13 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "A point or a box lies outside the picture.",
         "提示位于画面之外",
         "有点或框位于画面之外。",
+    ),
+    C.OUTPUT_TOO_LARGE: ErrorKind(
+        422,
+        "Result too large",
+        "The result would be larger than this service makes.",
+        "结果过大",
+        "结果会超过本服务允许的大小。",
     ),
     C.DECODE_TIMEOUT: ErrorKind(
         422,

@@ -59,6 +59,9 @@ class Plan(_Reply):
 
     frames: int | None = Field(default=None, description="How many frames would be processed")
     chunks: int | None = Field(default=None, description="Into how many units they would be cut")
+    output_bytes: int | None = Field(
+        default=None, description="About how large a video's result would be"
+    )
     estimated_s: float | None = Field(
         default=None, description="Seconds of work, by the speeds measured here"
     )
@@ -66,6 +69,37 @@ class Plan(_Reply):
         default=None, description="Seconds of waiting for the model, if it were submitted now"
     )
     refusal: PlanRefusal | None = None
+
+
+class InputFile(_Reply):
+    """The bytes that were read."""
+
+    sha256: str
+    size_bytes: int
+    content_type: str
+
+
+class EngineUsed(_Reply):
+    """An engine as it was when it found masks: equal ones give equal masks for equal inputs."""
+
+    name: str
+    version: str
+    device: str = Field(description="`cpu`, or the name of the GPU")
+    weights: dict[str, str] = Field(description="SHA-256 of each file of the model")
+    software: dict[str, str] = Field(description="Versions of this service and its packages")
+
+
+class Provenance(_Reply):
+    """Where a result comes from. The sums of its files stand in `artifacts`."""
+
+    input: InputFile
+    engines: list[EngineUsed] = Field(
+        description="More than one where unlike workers took chunks of one video"
+    )
+    parameters: dict[str, Any] = Field(description="What was asked for, with every default")
+    frame_map: str | None = Field(
+        description="The artifact that tells frame numbers, timestamps and times of a video"
+    )
 
 
 class Artifact(_Reply):
@@ -125,6 +159,9 @@ class Prediction(_Reply):
         default=None, description="Only when include_boxes is set: [x_min, y_min, x_max, y_max]"
     )
     plan: Plan | None = Field(default=None, description="What a dry run found; null for others")
+    provenance: Provenance | None = Field(
+        default=None, description="Where the result comes from; null until there is one"
+    )
     warnings: list[str]
     progress: Progress
     queue: QueueState

@@ -32,6 +32,7 @@ def delete(installation: Installation, prediction_id: PredictionId) -> None:
             warnings=[],
             metrics={},
             plan=None,
+            provenance=None,
             output_name=None,
             deleted_at=NOW,
         )

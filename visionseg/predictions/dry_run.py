@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from visionseg.contract.errors import ErrorCode, Refusal
@@ -20,9 +21,19 @@ TOLD_IN_PLAN = frozenset(
         ErrorCode.VIDEO_TOO_LONG,
         ErrorCode.NO_FRAMES_IN_RANGE,
         ErrorCode.PROMPT_OUTSIDE,
+        ErrorCode.OUTPUT_TOO_LARGE,
     }
 )
 """What is wrong with the request rather than with its input: the dry run has its answer then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What reading the input told of the work; `output_bytes` is an estimate, None for pictures."""
+
+    frames: int
+    chunks: int
+    output_bytes: int | None = None
 
 
 def told(refusal: Refusal) -> dict[str, str]:
@@ -30,9 +41,7 @@ def told(refusal: Refusal) -> dict[str, str]:
     return {"code": refusal.code, "detail": refusal.detail}
 
 
-def plan(
-    installation: Installation, prediction: Record, frames: int, chunks: int
-) -> Mapping[str, Any]:
+def plan(installation: Installation, prediction: Record, cost: Cost) -> Mapping[str, Any]:
     """The plan of a dry run whose input was read.
 
     `queue_s` is the wait for the model if it were submitted now; the wait before that, for the
@@ -48,11 +57,10 @@ def plan(
         estimated_s = forecast.frame_s(prediction.engine, UnitKind.IMAGE)
     else:
         rendered = prediction.params["output_format"] != OutputFormat.COCO_RLE
-        estimated_s = forecast.video_s(prediction.engine, frames, rendered=rendered)
+        estimated_s = forecast.video_s(prediction.engine, cost.frames, rendered=rendered)
     return {
         **prediction.plan,
-        "frames": frames,
-        "chunks": chunks,
+        **asdict(cost),
         "estimated_s": None if estimated_s is None else round(estimated_s, 1),
         "queue_s": forecast.wait_s(place, forecast.goes_first(place, own)),
     }

@@ -11,6 +11,7 @@ from visionseg.config import Settings
 from visionseg.delivery.notices import Notices
 from visionseg.predictions.admission import Admission
 from visionseg.predictions.forecast import Forecasts
+from visionseg.predictions.quota import Quota
 from visionseg.queue.app import make_app
 from visionseg.queue.hints import Hints
 from visionseg.records.engine import connect
@@ -18,7 +19,7 @@ from visionseg.records.engine import connect
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Database, file store, hints to workers, notices to waiters, settings, caps, forecasts."""
+    """Database, file store, hints to workers, notices to waiters, settings, and what is counted."""
 
     database: Engine
     store: LocalStore
@@ -27,6 +28,7 @@ class Installation:
     settings: Settings
     admission: Admission = field(default_factory=Admission)
     forecasts: Forecasts = field(default_factory=Forecasts)
+    quota: Quota = field(default_factory=Quota)
 
     def close(self) -> None:
         """Lets go of every connection."""

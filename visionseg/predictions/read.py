@@ -15,7 +15,15 @@ from visionseg.artifacts.names import PUBLIC_PATH
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.ids import FileId, OrganisationId, PredictionId
 from visionseg.contract.inputs import Kind, OutputFormat, media_field
-from visionseg.contract.reply import Artifact, Plan, Prediction, Progress, QueueState, Urls
+from visionseg.contract.reply import (
+    Artifact,
+    Plan,
+    Prediction,
+    Progress,
+    Provenance,
+    QueueState,
+    Urls,
+)
 from visionseg.contract.status import FINAL, Status
 from visionseg.predictions.forecast import Forecast
 from visionseg.predictions.installation import Installation
@@ -134,6 +142,7 @@ def _record(
         logs=row.logs,
         metrics=_metrics(row, extras),
         plan=_plan(row),
+        provenance=_provenance(row),
         warnings=row.warnings,
         progress=_progress(row, extras),
         queue=extras.queue,
@@ -219,6 +228,12 @@ def _left_s(row: Record, done: int, spent_s: float, forecast: Forecast) -> float
     joining = forecast.frame_s(row.engine, UnitKind.ASSEMBLE) or 0.0
     left = max(0, row.frames_total - done)
     return float(left * spent_s / done + row.frames_total * joining)
+
+
+def _provenance(row: Record) -> Provenance | None:
+    if not row.provenance:
+        return None
+    return Provenance.model_validate({**row.provenance, "parameters": row.params})
 
 
 def _plan(row: Record) -> Plan | None:

@@ -50,6 +50,11 @@ def submit(
         installation.settings.limits,
         Queue(caller.key_id, dry_runs=submission.dry_run),
     )
+    installation.quota.insist(
+        installation.database,
+        installation.settings.limits.store_quota_bytes,
+        caller.organisation_id,
+    )
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)

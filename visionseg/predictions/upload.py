@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,28 +18,28 @@ from visionseg.predictions.stored import present
 from visionseg.records import files
 from visionseg.records.files import NewFile, Role
 
-SPARE_BYTES = 1024 * 1024 * 1024
-"""What an upload leaves free on the disk, for the results of predictions."""
-
 
 class Receiving:
     """One upload on its way; nothing of it stays unless `keep` is called."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, caller: Caller) -> None:
         self._installation = installation
+        self._caller = caller
         self._stack = ExitStack()
         self._path = self._stack.enter_context(installation.store.scratch()) / "upload"
         self._file = self._stack.enter_context(self._path.open("wb"))
         self._left_bytes = installation.settings.limits.download_bytes
 
     def expect(self, size_bytes: int) -> None:
-        """Refuses at once what is too large, or larger than the disk has room for.
+        """Refuses at once what is too large, or larger than there is room for.
 
-        Raises `Refusal`: payload_too_large, storage_full.
+        Raises `Refusal`: payload_too_large, storage_quota, storage_full.
         """
         if size_bytes > self._left_bytes:
             raise _too_large(self._installation)
-        if size_bytes + SPARE_BYTES > shutil.disk_usage(self._path.parent).free:
+        self._insist_on_quota(size_bytes)
+        spare_bytes = self._installation.settings.limits.spare_bytes
+        if size_bytes + spare_bytes > self._installation.store.free_bytes():
             raise Refusal(ErrorCode.STORAGE_FULL, headers={"Retry-After": "60"})
 
     def write(self, data: bytes) -> None:
@@ -50,12 +49,21 @@ class Receiving:
             raise _too_large(self._installation)
         self._file.write(data)
 
-    def keep(self, caller: Caller) -> FileId:
+    def _insist_on_quota(self, size_bytes: int) -> None:
+        installation = self._installation
+        quota_bytes = installation.settings.limits.store_quota_bytes
+        organisation_id = self._caller.organisation_id
+        installation.quota.insist(installation.database, quota_bytes, organisation_id, size_bytes)
+
+    def keep(self) -> FileId:
         """Stores the upload for the caller's organisation and returns its id.
 
-        Raises `Refusal` (unsupported_media_type) for what is neither a picture nor a video.
+        Raises `Refusal`: unsupported_media_type for what is neither a picture nor a video,
+        storage_quota for what was not announced.
         """
+        caller = self._caller
         self._file.flush()
+        self._insist_on_quota(self._path.stat().st_size)
         with self._path.open("rb") as written:
             content_type = sniff(written.read(HEAD_BYTES))
         if content_type is None:

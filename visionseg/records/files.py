@@ -217,6 +217,26 @@ def mark_deleted(connection: Connection, file_ids: Sequence[FileId]) -> None:
     connection.execute(update(files).where(files.c.id.in_(file_ids)).values(deleted_at=NOW))
 
 
+def kept_bytes(connection: Connection, organisation_id: OrganisationId) -> int:
+    """How many bytes the files of an organisation have that are not deleted yet."""
+    own = (files.c.organisation_id == organisation_id, files.c.deleted_at.is_(None))
+    total = select(func.coalesce(func.sum(files.c.size_bytes), 0)).where(*own)
+    return int(connection.execute(total).scalar_one())
+
+
+def made_bytes(connection: Connection, prediction_id: PredictionId, role: Role) -> int:
+    """How many bytes a prediction's files in that role have."""
+    own = (files.c.prediction_id == prediction_id, files.c.role == role)
+    total = select(func.coalesce(func.sum(files.c.size_bytes), 0)).where(*own)
+    return int(connection.execute(total).scalar_one())
+
+
+def standing_for(connection: Connection, store_key: str) -> Row[Any]:
+    """A row that names a stored file; all that do tell the same of its bytes."""
+    statement = select(files).where(files.c.store_key == store_key).order_by(files.c.created_at)
+    return connection.execute(statement.limit(1)).one()
+
+
 def is_kept(connection: Connection, store_key: str) -> bool:
     """Whether a stored file is there and not past its time."""
     c = files.c

@@ -117,6 +117,7 @@ predictions = Table(
     _count("priority"),
     _flag("dry_run"),
     Column("plan", JSONB),
+    Column("provenance", JSONB),
     Column("logs", Text, nullable=False, server_default=""),
     Column("warnings", JSONB, nullable=False, server_default="[]"),
     _words("error", required=False),
@@ -271,6 +272,12 @@ files = Table(
     _flag("once"),
     Column("sent", INT8MULTIRANGE),
     Index("ix_files_expiring", "expires_at", postgresql_where=text("deleted_at IS NULL")),
+    Index(
+        "ix_files_kept",
+        "organisation_id",
+        postgresql_include=["size_bytes"],
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
 )
 
 events = Table(

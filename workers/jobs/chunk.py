@@ -19,10 +19,11 @@ import structlog
 from visionseg.predictions.finish import Outcome
 from visionseg.records import units
 from visionseg.records.files import NewFile, Role
-from workers.jobs.course import BINARY, GZIP, Course, kept_checkpoints, resumed
+from workers.jobs.course import GZIP, Course, kept_checkpoints, resumed
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import concepts_of, video_prompts
+from workers.jobs.provenance import engine_at_work
 from workers.jobs.work import Work
 from workers.media.decode import VideoFrame, Wanted
 from workers.media.pixels import Form
@@ -150,6 +151,7 @@ class _Chunk:
             "indexes": _packed([frame.index for frame in course.found]),
             "waiting": list(course.waiting),
             "missing": len(course.missing),
+            "engine": engine_at_work(segmenter),
         }
         files, handed_over, spent = self._hand_over(before)
         line = f"chunk: frames {self.span.start} to {self.span.stop - 1} of {len(self.plan)}"
@@ -166,12 +168,12 @@ class _Chunk:
     def _put_shard(self) -> NewFile:
         """The shard in the store; one without frames is nothing for clients."""
         path = self.work.scratch / "shard"
-        self.course.write(path, self.plan.picture)
+        check = self.course.write(path, self.plan.picture).check
         written = [frame.index for frame in self.course.found]
         if not written:
-            return self.work.put(Role.WORK, path.name, path, GZIP)
+            return self.work.put(Role.WORK, path.name, path, GZIP, check)
         name = part_name(self.plan, written, "rle.jsonl.gz")
-        return self.work.put(Role.SHARD, name, path, GZIP).at(self.span.start)
+        return self.work.put(Role.SHARD, name, path, GZIP, check).at(self.span.start)
 
     def _hand_over(
         self, before: Mapping[str, Any]
@@ -186,9 +188,7 @@ class _Chunk:
         if work.claim.payload["ends"]:
             self.session.close()
             return [], {}, oldest
-        path = work.scratch / "checkpoint"
-        path.write_bytes(self.session.state())
-        stored = work.put(Role.WORK, "checkpoint", path, BINARY)
+        stored = work.put_bytes("checkpoint", self.session.state())
         prediction_id, session = work.claim.prediction_id, self.session
         work.on_commit.append(lambda: work.warm.keep(prediction_id, self.span.stop, session))
         return [stored], {"checkpoint": stored.store_key, "before": given}, oldest

@@ -17,10 +17,10 @@ from workers.jobs.work import Work
 from workers.media.decode import VideoFrame
 from workers.media.plan import Picture
 from workers.media.shards import ShardFrame, ShardWriter, read_shard
+from workers.media.sums import FileSum
 from workers.segmenters.base import FrameResult, Session
 
 log = structlog.get_logger(__name__)
-BINARY = "application/octet-stream"
 GZIP = "application/gzip"
 CHECKPOINTS_KEPT = 2
 Place = tuple[int, int, int]
@@ -77,11 +77,12 @@ class Course:
             self.found.append(ShardFrame(*self.waiting.popleft(), result.instances))
             self.warnings += result.warnings
 
-    def write(self, path: Path, picture: Picture) -> None:
-        """Writes the shard of what was found so far."""
+    def write(self, path: Path, picture: Picture) -> FileSum:
+        """Writes the shard of what was found so far; returns its sum."""
         with ShardWriter(path, picture.height, picture.width) as shard:
             for frame in self.found:
                 shard.write(frame)
+        return shard.sum
 
     def is_due(self, every_s: float) -> bool:
         """Whether the last checkpoint is `every_s` old, or the beginning where there is none."""
@@ -94,12 +95,11 @@ class Course:
         """
         if self.kept and self.kept[0].index == self.index:
             return
-        state, shard = (work.scratch / f"{part}-{self.index}" for part in ("state", "progress"))
-        state.write_bytes(session.state())
-        self.write(shard, picture)
+        shard = work.scratch / f"progress-{self.index}"
+        check = self.write(shard, picture).check
         files = [
-            work.put(Role.WORK, state.name, state, BINARY),
-            work.put(Role.WORK, shard.name, shard, GZIP),
+            work.put_bytes(f"state-{self.index}", session.state()),
+            work.put(Role.WORK, shard.name, shard, GZIP, check),
         ]
         made = self._checkpoint(files)
         kept = [made, *self.kept][:CHECKPOINTS_KEPT]

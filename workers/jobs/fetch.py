@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from visionseg.access.addresses import AddressPolicy
 from visionseg.access.fetch import Fetcher, FetchLimits, FetchStopped
 from visionseg.access.pinning import trust
@@ -9,10 +11,10 @@ from visionseg.artifacts.sniff import HEAD_BYTES, sniff
 from visionseg.config import Limits
 from visionseg.predictions.finish import Outcome
 from visionseg.records.files import Role
-from workers.jobs.work import Work
+from workers.jobs.work import UNKNOWN_TYPE, Work
+from workers.media.sums import BrokenOutput
 from workers.segmenters.base import Stopped
 
-UNKNOWN_TYPE = "application/octet-stream"
 MIB = 1024 * 1024
 
 
@@ -21,13 +23,23 @@ def run(work: Work) -> Outcome:
     path = work.scratch / "input"
     fetcher = _fetcher(work.installation.settings.limits)
     url = work.prediction.source["url"]
+
+    def moved(size_bytes: int) -> None:
+        work.moved(size_bytes // MIB)
+        work.insist_on_room()
+
     try:
-        fetched = fetcher.fetch(url, path, work.should_stop, lambda size: work.moved(size // MIB))
+        fetched = fetcher.fetch(url, path, work.should_stop, moved)
     except FetchStopped as error:
         raise Stopped from error
     with path.open("rb") as file:
         content_type = sniff(file.read(HEAD_BYTES)) or UNKNOWN_TYPE
-    stored = work.put(Role.WORK, "input", path, content_type)
+
+    def check(stored: Path) -> None:
+        if stored.stat().st_size != fetched.size_bytes:
+            raise BrokenOutput("what was fetched is not what is stored")
+
+    stored = work.put(Role.WORK, "input", path, content_type, check)
     source = {**work.prediction.source, "store_key": stored.store_key, "content_type": content_type}
     line = f"fetch: {fetched.size_bytes} bytes of {content_type}"
     return Outcome(files=[stored], log_lines=[line], columns={"source": source})

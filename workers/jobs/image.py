@@ -13,13 +13,16 @@ from visionseg.predictions.finish import Outcome, Success
 from visionseg.records.files import NewFile, Role
 from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
-from workers.jobs.work import Work
-from workers.masks import Mask, decode, union
+from workers.jobs.provenance import engine_at_work, provenance
+from workers.jobs.work import Check, Work
+from workers.masks import encode, union
 from workers.media.archive import write_zip
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
-from workers.media.png import encode_mask, encode_rgb
+from workers.media.png import encode_mask, encode_rgb, encode_rle
 from workers.media.reading import open_image
+from workers.media.sums import FileSum
+from workers.media.verify import check_zip
 from workers.segmenters.base import Instance
 
 PNG = "image/png"
@@ -48,7 +51,10 @@ def run(work: Work) -> Outcome:
         files=files,
         log_lines=[f"image: {width}x{height}, {len(found)} found by {engine}"],
         warnings=segmenter.cautions(prompts.concepts),
-        columns={"version": engine},
+        columns={
+            "version": engine,
+            "provenance": provenance(work, [engine_at_work(segmenter)]),
+        },
         success=Success(
             output_name=output.name,
             scores=[round(instance.score, 4) for instance in found],
@@ -73,30 +79,29 @@ class _Files:
         self._asked = asked
         self._image = image
         self._found = found
-        self._paths: list[Path] = []
+        self._checks: dict[Path, Check] = {}
 
     def write(self) -> tuple[list[NewFile], NewFile]:
         """All files, stored, and the one that is the output."""
-        for number, mask in enumerate(self._masks()):
-            self._save(f"mask_{number:03d}.png", encode_mask(mask))
+        nothing = encode(np.zeros(self._image.shape[:2], np.bool_))
+        for number, mask in enumerate([found.mask for found in self._found] or [nothing]):
+            self._save(f"mask_{number:03d}.png", encode_rle(mask))
         if self._asked.save_overlay:
             self._save("overlay.png", self._painted())
-        listed = len(self._paths)
+        listed = list(self._checks)
         if not self._asked.return_zip:
             output = self._save("output.png", self._single())
-        elif listed > 1:
-            output = self._zip()
+        elif len(listed) > 1:
+            output = self._zip(listed)
         else:
-            output = self._paths[0]
+            output = listed[0]
         stored = [
-            self._work.put(Role.ARTIFACT, path.name, path, ZIP if path.suffix == ".zip" else PNG)
-            for path in self._paths
+            self._work.put(
+                Role.ARTIFACT, path.name, path, ZIP if path.suffix == ".zip" else PNG, check
+            )
+            for path, check in self._checks.items()
         ]
-        return _in_order(stored), stored[self._paths.index(output)]
-
-    def _masks(self) -> Sequence[Mask]:
-        masks = [decode(instance.mask) for instance in self._found]
-        return masks or [np.zeros(self._image.shape[:2], np.bool_)]
+        return _in_order(stored), stored[list(self._checks).index(output)]
 
     def _painted(self) -> bytes:
         overlay = Overlay(self._asked.mask_color, self._asked.mask_opacity)
@@ -111,15 +116,17 @@ class _Files:
     def _save(self, name: str, data: bytes) -> Path:
         path = self._work.scratch / name
         path.write_bytes(data)
-        self._paths.append(path)
+        self._checks[path] = FileSum.of(data).check
         return path
 
-    def _zip(self) -> Path:
+    def _zip(self, listed: Sequence[Path]) -> Path:
         path = self._work.scratch / "masks.zip"
         with write_zip(path) as archive:
-            for part in self._paths:
+            for part in listed:
                 archive.add_file(part.name, part)
-        self._paths.append(path)
+        height, width = self._image.shape[:2]
+        names = [part.name for part in listed]
+        self._checks[path] = lambda stored: check_zip(stored, names, (width, height))
         return path
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.queue.lanes import LANE_OF, UnitKind
-from visionseg.records.files import Role
 from visionseg.records.units import NewUnit
+from workers.jobs.estimate import output_bytes, refuse_too_large
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
 from workers.media.cautions import SENTENCES
@@ -32,9 +33,10 @@ def run(work: Work) -> Outcome:
     """Stores the plan and adds chunk, render and assemble units."""
     asked = asked_video(work)
     timeline, plan = read_plan(work, asked)
-    path = work.scratch / "plan"
-    plan.save(path)
-    stored = work.put(Role.WORK, "plan", path, "application/octet-stream")
+    work.insist_on_room(output_bytes(asked, plan))
+    written = io.BytesIO()
+    plan.write(written)
+    stored = work.put_bytes("plan", written.getvalue())
     spans = chunk_spans(len(plan), ENGINES[work.prediction.engine].chunk_frames)
     units = cut(asked, spans, work.claim.seq + 1)
     picture = plan.picture
@@ -56,7 +58,8 @@ def run(work: Work) -> Outcome:
 def read_plan(work: Work, asked: VideoInput) -> tuple[Timeline, FramePlan]:
     """What the video shows, and which of its frames are processed.
 
-    Raises `Refusal` as `read_timeline` and `select_frames` do, and for marks outside of it.
+    Raises `Refusal` as `read_timeline` and `select_frames` do, for marks outside of it, and for a
+    result beyond the limits.
     """
     limits = media_limits(work.installation.settings.limits)
     timeline = read_timeline(work.source, limits, work.alive)
@@ -64,6 +67,7 @@ def read_plan(work: Work, asked: VideoInput) -> tuple[Timeline, FramePlan]:
         timeline, asked.start_time, asked.end_time, asked.frame_stride, asked.max_frames
     )
     _check_marks(asked, plan)
+    refuse_too_large(output_bytes(asked, plan), asked, work.installation.settings.limits)
     return timeline, plan
 
 

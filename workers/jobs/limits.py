@@ -14,6 +14,7 @@ def media_limits(limits: Limits) -> MediaLimits:
         frame_pixels=limits.frame_pixels,
         decoded_frames=limits.video_frames,
         duration_s=limits.video_s,
+        open_s=limits.decode_open_s,
         stall_s=limits.decode_stall_s,
         decode_s=limits.decode_s,
         memory_bytes=limits.decode_memory_bytes,

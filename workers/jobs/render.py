@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
@@ -12,15 +13,18 @@ from visionseg.records.files import Role
 from workers.jobs.chunk import part_name, unpacked
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
-from workers.jobs.work import Work
-from workers.media.archive import write_zip
+from workers.jobs.work import Check, Work
+from workers.media.archive import ZipWriter, write_zip
+from workers.media.clock import source_clock
 from workers.media.decode import VideoFrame, Wanted
 from workers.media.encode import PieceWriter
+from workers.media.names import frame_name, mask_name
 from workers.media.overlay import Overlay
 from workers.media.pixels import Form
 from workers.media.plan import FramePlan, load_plan
 from workers.media.reading import read_frames
 from workers.media.shards import ShardFrame, read_shard
+from workers.media.verify import Mp4, check_mp4, check_zip
 
 PIECES = {
     OutputFormat.MP4: ("mp4", "video/mp4"),
@@ -43,12 +47,12 @@ def run(work: Work) -> Outcome:
     plan = load_plan(work.local(work.prediction.source["plan"]))
     piece = _Piece(work, asked, plan, work.local(chunk["shard"]), indexes)
     path = work.scratch / "piece"
-    piece.write(path)
+    check, told = piece.write(path)
     suffix, content_type = PIECES[asked.output_format]
     name = part_name(plan, indexes, suffix)
-    stored = work.put(Role.PART, name, path, content_type).at(indexes[0])
+    stored = work.put(Role.PART, name, path, content_type, check).at(indexes[0])
     result = {"piece": stored.store_key, "shard": chunk["shard"], "indexes": chunk["indexes"]}
-    return Outcome(result=result, frames_done=len(indexes), files=[stored])
+    return Outcome(result={**result, **told}, frames_done=len(indexes), files=[stored])
 
 
 class _Piece:
@@ -64,31 +68,45 @@ class _Piece:
         self._indexes = indexes
         self._overlay = Overlay(asked.mask_color, asked.mask_opacity, plan.picture.matrix)
 
-    def write(self, path: Path) -> None:
-        """Writes the piece in the asked-for format."""
-        if self._asked.output_format is OutputFormat.MP4:
-            self._write_mp4(path)
-        elif self._asked.output_format is OutputFormat.FRAMES:
-            self._write_frames(path)
-        else:
-            self._write_masks(path)
+    def write(self, path: Path) -> tuple[Check, dict[str, Any]]:
+        """Writes the piece in the asked-for format.
 
-    def _write_mp4(self, path: Path) -> None:
+        Returns how to check it, and what `assemble` must know of it.
+        """
+        if self._asked.output_format is OutputFormat.MP4:
+            return self._write_mp4(path)
+        with write_zip(path) as archive:
+            if self._asked.output_format is OutputFormat.FRAMES:
+                names = self._add_frames(archive)
+            else:
+                names = self._add_masks(archive)
+        size = self._plan.picture.size
+        return lambda stored: check_zip(stored, names, size, self._work.checkpoint), {}
+
+    def _write_mp4(self, path: Path) -> tuple[Check, dict[str, Any]]:
         with PieceWriter(path, self._plan) as writer:
             for frame, found in self._pairs(Form.PLANES):
                 self._overlay.paint_planes(frame.pixels, [one.mask for one in found.instances])
                 writer.write(frame.pixels, frame.pts)
+        clock = source_clock(self._plan, self._indexes)
+        wanted = Mp4(self._plan.picture, clock, {"video": writer.sum})
+        told = {"packets": [writer.sum.packets, writer.sum.crc]}
+        return lambda stored: check_mp4(stored, wanted, self._work.checkpoint), told
 
-    def _write_frames(self, path: Path) -> None:
-        with write_zip(path) as archive:
-            for frame, found in self._pairs(Form.RGB):
-                archive.add_frame(found, frame.pixels, self._overlay)
+    def _add_frames(self, archive: ZipWriter) -> list[str]:
+        """Adds the painted frames; returns the names of all that must be there."""
+        for frame, found in self._pairs(Form.RGB):
+            archive.add_frame(found, frame.pixels, self._overlay)
+        return [frame_name(int(number)) for number in self._plan.source_index[self._indexes]]
 
-    def _write_masks(self, path: Path) -> None:
-        with write_zip(path) as archive:
-            for number, found in enumerate(read_shard(self._shard)):
-                archive.add_masks(found)
-                self._moved(number)
+    def _add_masks(self, archive: ZipWriter) -> list[str]:
+        """Adds the masks; returns the names of all that must be there."""
+        names: list[str] = []
+        for number, found in enumerate(read_shard(self._shard)):
+            archive.add_masks(found)
+            names += [mask_name(found.source_index, one.object_id) for one in found.instances]
+            self._moved(number)
+        return names
 
     def _pairs(self, form: Form) -> Iterator[tuple[VideoFrame, ShardFrame]]:
         """Frames with what was found on them; frames that were never segmented are left out."""

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from visionseg.artifacts.names import public_name, store_key
+from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput, media_field
 from visionseg.predictions import checkpoint
 from visionseg.predictions.installation import Installation
+from visionseg.records import files
 from visionseg.records.files import NewFile, Role
 from visionseg.records.predictions import Record
 from visionseg.records.units import Claim
+from workers.media.sums import FileSum
 from workers.segmenters.base import Segmenter, Session, Stopped
+
+UNKNOWN_TYPE = "application/octet-stream"
+Check = Callable[[Path], None]
+"""Given a file of the store, raises `BrokenOutput` where it is not as it should be."""
 
 
 @dataclass(slots=True)
@@ -95,12 +102,18 @@ class Work:
             raise RuntimeError(f"this worker holds no model for {self.prediction.engine}")
         return self.segmenter
 
-    def put(self, role: Role, name: str, path: Path, content_type: str) -> NewFile:
-        """Stores a finished file under a name that holds the attempt; the commit makes it seen."""
+    def put(self, role: Role, name: str, path: Path, content_type: str, check: Check) -> NewFile:
+        """Stores a finished file under a name that holds the attempt; the commit makes it seen.
+
+        `check` looks at what stands in the store; where it raises, the file does not count.
+        """
         claim = self.claim
         key = store_key(claim.prediction_id, claim.seq, claim.attempt, name)
         self._keys.append(key)
         stored = self.installation.store.put(key, path)
+        check(self.local(key))
+        FileSum(stored.size_bytes, stored.crc32).check(self.local(key))  # still as it was summed
+        self._insist_on_size(role, stored.size_bytes)
         hidden = role is Role.WORK
         shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
@@ -127,6 +140,27 @@ class Work:
             raise Stopped
         named = {file.store_key for file in files}
         self._keys = [key for key in self._keys if key not in named]
+
+    def insist_on_room(self, size_bytes: int = 0) -> None:
+        """Raises `Refusal` (storage_full) where the disk has no room for so much and some spare."""
+        spare = self.installation.settings.limits.spare_bytes
+        if self.installation.store.free_bytes() < size_bytes + spare:
+            raise Refusal(ErrorCode.STORAGE_FULL)
+
+    def _insist_on_size(self, role: Role, size_bytes: int) -> None:
+        """Raises `Refusal` (output_too_large) once files of a result are more than they may be."""
+        limits, before = self.installation.settings.limits, 0
+        if role in {Role.PART, Role.SHARD}:
+            with self.installation.database.connect() as connection:
+                before = files.made_bytes(connection, self.claim.prediction_id, role)
+        if role is not Role.WORK and before + size_bytes > limits.output_bytes:
+            raise Refusal(ErrorCode.OUTPUT_TOO_LARGE)
+
+    def put_bytes(self, name: str, data: bytes) -> NewFile:
+        """Stores what is of use to later units alone."""
+        path = self.scratch / name
+        path.write_bytes(data)
+        return self.put(Role.WORK, name, path, UNKNOWN_TYPE, FileSum.of(data).check)
 
     def discard(self) -> None:
         """Deletes what `put` stored and no commit named: the unit failed, and none will."""

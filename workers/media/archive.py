@@ -5,25 +5,34 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from workers.masks import decode
+from isal import isal_zlib
+
 from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
-from workers.media.names import frame_name, mask_name
+from workers.media.names import INDEX_NAME, frame_name, mask_name
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
 from workers.media.plan import FramePlan
-from workers.media.png import encode_mask, encode_rgb
+from workers.media.png import encode_rgb, encode_rle
 from workers.media.shards import Found, ShardFrame
+from workers.media.sums import FileSum, SummedFile, summing
 
-INDEX_NAME = "index.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can tell: equal files give equal bytes
 _MODE = 0o644 << 16
 _COPY_BYTES = 1 << 20
+Take = Callable[[Iterator[ShardFrame]], object]
+"""What is handed frames one by one, and wants them all."""
+
+
+def let_pass(frames: Iterator[ShardFrame]) -> None:
+    """Wants every frame, and nothing of it."""
+    deque(frames, maxlen=0)
 
 
 class ZipWriter:
@@ -34,11 +43,22 @@ class ZipWriter:
 
     def add(self, name: str, data: bytes) -> None:
         """Appends an entry with a fixed date."""
-        self._archive.writestr(_entry(name), data)
+        entry = new_entry(name)
+        entry.file_size = entry.compress_size = len(data)
+        entry.CRC = isal_zlib.crc32(data)
+        entry.header_offset = self._archive.start_dir
+        file = _file_of(self._archive)
+        file.seek(entry.header_offset)
+        file.write(entry.FileHeader() + data)
+        self._archive.start_dir = file.tell()
+        self._archive.filelist.append(entry)
+        self._archive.NameToInfo[name] = entry
 
     def add_file(self, name: str, path: Path) -> None:
         """Appends a file's content, however large."""
-        with path.open("rb") as source, self._archive.open(_entry(name), "w") as target:
+        entry = new_entry(name)
+        entry.file_size = path.stat().st_size  # tells whether it needs a header for large ones
+        with path.open("rb") as source, self._archive.open(entry, "w") as target:
             shutil.copyfileobj(source, target)
 
     def add_frame(self, frame: ShardFrame, image: Rgb, overlay: Overlay) -> None:
@@ -50,7 +70,7 @@ class ZipWriter:
         """Appends one mask an object."""
         for found in frame.instances:
             name = mask_name(frame.source_index, found.object_id)
-            self.add(name, encode_mask(decode(found.mask)))
+            self.add(name, encode_rle(found.mask))
 
 
 @contextmanager
@@ -62,32 +82,46 @@ def write_zip(path: Path) -> Iterator[ZipWriter]:
 
 def join_zips(
     parts: Sequence[Path], target: Path, index: Path, checkpoint: Checkpoint = no_checkpoint
-) -> None:
+) -> list[str]:
     """One zip of all entries of `parts` in their order, copied as bytes, and then `index.json`.
 
-    `parts` must have been written by `write_zip`.
+    `parts` must have been written by `write_zip`. Returns the names of all entries.
     """
     with replacing(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for path in checked(parts, checkpoint):
             _append(archive, path)
         ZipWriter(archive).add_file(INDEX_NAME, index)
+        return archive.namelist()
 
 
-def write_index(path: Path, plan: FramePlan, frames: Iterable[ShardFrame]) -> None:
-    """Writes what stands on each processed frame: source frame number, time and objects."""
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write('{"frames":[')
-        for number, frame in enumerate(frames):
-            file.write(",\n" if number else "\n")
-            line = _index_line(plan, frame)
-            json.dump(line, file, ensure_ascii=False, separators=(",", ":"))
-        file.write("\n]}\n")
+def write_index(
+    path: Path, plan: FramePlan, frames: Iterable[ShardFrame], take: Take = let_pass
+) -> FileSum:
+    """Writes what stands on each processed frame: source frame number, time and objects.
+
+    `take` is handed the frames as they are written. Returns the sum of what was written.
+    """
+    with summing(path) as file:
+        file.say(f'{{"time_base":"{plan.time_base}","frames":[')
+        take(_indexed(file, plan, frames))
+        file.say("\n]}\n")
+    return file.sum
+
+
+def _indexed(
+    file: SummedFile, plan: FramePlan, frames: Iterable[ShardFrame]
+) -> Iterator[ShardFrame]:
+    for number, frame in enumerate(frames):
+        line = json.dumps(_index_line(plan, frame), ensure_ascii=False, separators=(",", ":"))
+        file.say(f",\n{line}" if number else f"\n{line}")
+        yield frame
 
 
 def _index_line(plan: FramePlan, frame: ShardFrame) -> dict[str, Any]:
     return {
         "index": frame.index,
         "source_frame": frame.source_index,
+        "pts": frame.pts,
         "time": round(plan.time_s(frame.index), 6),
         "objects": [_index_object(frame, found) for found in frame.instances],
     }
@@ -103,7 +137,8 @@ def _index_object(frame: ShardFrame, found: Found) -> dict[str, Any]:
     }
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def new_entry(name: str) -> zipfile.ZipInfo:
+    """An entry of that name as all of ours are: stored, with a fixed date."""
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.external_attr = _MODE
     return entry
@@ -111,17 +146,21 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _append(archive: zipfile.ZipFile, path: Path) -> None:
     """Copies the bytes of all entries and lists them, moved, in the new archive."""
-    if archive.fp is None:
-        raise ValueError("the archive is closed")
-    shift = archive.start_dir
+    file, shift = _file_of(archive), archive.start_dir
     with zipfile.ZipFile(path) as source:
-        archive.fp.seek(shift)
-        _copy(path, archive.fp, source.start_dir)
+        file.seek(shift)
+        _copy(path, file, source.start_dir)
         for entry in source.infolist():
             entry.header_offset += shift
             archive.filelist.append(entry)
             archive.NameToInfo[entry.filename] = entry
         archive.start_dir = shift + source.start_dir
+
+
+def _file_of(archive: zipfile.ZipFile) -> IO[bytes]:
+    if archive.fp is None:
+        raise ValueError("the archive is closed")
+    return archive.fp
 
 
 def _copy(path: Path, target: IO[bytes], size_bytes: int) -> None:

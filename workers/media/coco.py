@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from workers.media.atomic import replacing
 from workers.media.names import frame_name
 from workers.media.plan import FramePlan
 from workers.media.shards import Found, ShardFrame
+from workers.media.sums import FileSum, SummedFile, summing
 
 Json = dict[str, Any]
 
@@ -27,21 +27,23 @@ def write_coco(
     concepts: Sequence[str],
     frames: Iterable[ShardFrame],
     file_name: str = "video",
-) -> None:
+) -> FileSum:
     """Writes images, annotations, categories and the video; memory does not grow with the length.
 
     Categories are the concepts in their order from 1, then other labels as they appear. An image is
     a processed frame: `frame_id` counts processed frames from 0, `frame_index` is the source's
     frame number, `timestamp` its time in seconds. `file_name` is the client's name for the video.
+    Returns the sum of what was written.
     """
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+    with summing(path) as file:
         categories = {concept: number for number, concept in enumerate(concepts, 1)}
-        file.write('{"annotations":[')
+        file.say('{"annotations":[')
         _write_list(file, _annotations(frames, categories))
-        file.write('],"images":[')
+        file.say('],"images":[')
         _write_list(file, (_image(plan, index) for index in range(len(plan))))
-        file.write("],")
-        file.write(_dump(_rest(plan, categories, file_name))[1:])
+        file.say("],")
+        file.say(_dump(_rest(plan, categories, file_name))[1:])
+    return file.sum
 
 
 def to_ytvis(coco: Json) -> Json:
@@ -66,10 +68,10 @@ def to_ytvis(coco: Json) -> Json:
     }
 
 
-def _write_list(file: TextIO, items: Iterable[Json]) -> None:
+def _write_list(file: SummedFile, items: Iterable[Json]) -> None:
     for number, item in enumerate(items):
-        file.write(",\n" if number else "\n")
-        file.write(_dump(item))
+        file.say(",\n" if number else "\n")
+        file.say(_dump(item))
 
 
 def _annotations(frames: Iterable[ShardFrame], categories: dict[str, int]) -> Iterable[Json]:

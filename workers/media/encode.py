@@ -12,12 +12,14 @@ from typing import Self
 
 import av
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from workers.media.atomic import replacing
 from workers.media.pixels import Planes
 from workers.media.plan import FramePlan
+from workers.media.sums import PacketSum
 
 _WAITING_FRAMES = 4
 _THREADS = 4  # a fixed number, since it changes the bytes that x264 writes
@@ -26,7 +28,7 @@ _X264 = {
     "crf": "23",
     "g": "250",
     "bf": "3",
-    "x264-params": "open-gop=0:stitchable=1",
+    "x264-params": "open-gop=0:stitchable=1:annexb=0",  # packets as mp4 holds them
 }
 _LIMITED = 1  # AVColorRange
 
@@ -36,11 +38,13 @@ class PieceWriter:
 
     A context manager: the file at `path` is there, whole, once the block has ended without an
     exception, and not at all otherwise. An error of the encoder is raised by `write` or at the end.
+    `sum` is that of its packets by then.
     """
 
     def __init__(self, path: Path, plan: FramePlan) -> None:
         self._path = path
         self._plan = plan
+        self.sum = PacketSum()
         self._frames: queue.Queue[VideoFrame | None] = queue.Queue(_WAITING_FRAMES)
         self._error: BaseException | None = None
         self._first_pts: int | None = None
@@ -97,8 +101,13 @@ class PieceWriter:
             stream = _add_stream(container, self._plan)
             while (frame := self._next()) is not None:
                 if not self._given_up.is_set():
-                    container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+                    self._mux(container, stream.encode(frame))
+            self._mux(container, stream.encode(None))
+
+    def _mux(self, container: OutputContainer, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            self.sum.add(packet)
+            container.mux(packet)
 
     def _next(self) -> VideoFrame | None:
         frame = self._frames.get()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+INDEX_NAME = "index.json"
+
 
 def frame_name(source_index: int) -> str:
     """The name of a painted frame, by its number in the source."""

@@ -42,6 +42,11 @@ class Picture:
     mirrored: bool = False
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        return self.width, self.height
+
+    @property
     def coded_size(self) -> tuple[int, int]:
         """Width and height before turning."""
         turned = self.rotation % 180 != 0

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from workers.masks import Rle
-from workers.media.atomic import replacing
+from workers.media.sums import FileSum, summing
 
 Json = dict[str, Any]
 
@@ -61,7 +61,10 @@ class ShardFrame:
 
 
 class ShardWriter:
-    """Writes frames as they come; a context manager whose file appears, whole, at its end."""
+    """Writes frames as they come; a context manager whose file appears, whole, at its end.
+
+    `sum` is that of the file by then.
+    """
 
     def __init__(self, path: Path, height: int, width: int) -> None:
         self._path = path
@@ -69,14 +72,18 @@ class ShardWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        part = self._stack.enter_context(replacing(self._path))
-        raw = self._stack.enter_context(part.open("wb"))
+        self._raw = self._stack.enter_context(summing(self._path))
         self._file = self._stack.enter_context(
-            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_LEVEL, mtime=0)
+            gzip.GzipFile(filename="", fileobj=self._raw, mode="wb", compresslevel=_LEVEL, mtime=0)
         )
         height, width = self._size
         self._line({"version": _VERSION, "height": height, "width": width})
         return self
+
+    @property
+    def sum(self) -> FileSum:
+        """The sum of what was written."""
+        return self._raw.sum
 
     def write(self, frame: ShardFrame) -> None:
         """Appends the next frame; its masks must have the shard's size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,49 +20,25 @@ from av.video.stream import VideoStream
 
 from workers.media.atomic import replacing
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
-from workers.media.plan import FramePlan, Ticks
+from workers.media.clock import Clock
+from workers.media.plan import Ticks
+from workers.media.sums import BrokenOutput, PacketSum
+from workers.media.verify import open_ours
 
 VideoPackets: TypeAlias = "list[Packet[VideoStream]]"  # Packet is generic in its stubs only
 TimedPackets: TypeAlias = "Iterator[tuple[Fraction, Packet[Any]]]"
 
 
-_OURS = {"format_whitelist": "mov,mp4,m4a", "protocol_whitelist": "file", "codec_whitelist": "h264"}
-
-
-class BrokenOutput(Exception):  # noqa: N818 - the name says what it is
-    """What was written is not what was asked for: a fault of ours."""
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """An encoded piece, and the processed indexes of the frames in it, rising."""
+    """An encoded piece, and the processed indexes of the frames in it, rising.
+
+    `sum` is what its encoder summed, where that is known.
+    """
 
     path: Path
     indexes: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """When each frame of the joined video is shown, in ticks of `time_base`; the first at 0."""
-
-    pts: Ticks
-    time_base: Fraction
-    last_frame: int
-    """How long the last frame is shown, in ticks."""
-
-
-def source_clock(plan: FramePlan, indexes: Sequence[int]) -> Clock:
-    """Frames keep the times they have in the source."""
-    base = Fraction(1, plan.time_base.denominator)
-    pts = (plan.pts[list(indexes)] - plan.pts[indexes[0]]) * plan.time_base.numerator
-    return Clock(pts, base, max(1, round(1 / (plan.rate * base))))
-
-
-def steady_clock(frames: int, fps: float) -> Clock:
-    """Frame `n` is shown at n / fps seconds."""
-    base = 1 / Fraction(str(fps)).limit_denominator(100_000)
-    ticks = base.numerator
-    return Clock(np.arange(frames, dtype=np.int64) * ticks, Fraction(1, base.denominator), ticks)
+    sum: PacketSum | None = None
 
 
 def stitch(
@@ -70,66 +47,46 @@ def stitch(
     target: Path,
     audio: Path | None = None,
     checkpoint: Checkpoint = no_checkpoint,
-) -> None:
+) -> dict[str, PacketSum]:
     """Writes one faststart mp4 of all pieces, with the sound of the file `audio` (see `cut_audio`).
 
     Packets are copied untouched; the n-th shown frame gets `clock.pts[n]`, whatever the number of
-    pieces. Raises `BrokenOutput` where a piece holds other frames than it should, or where pieces
-    were encoded with different settings.
+    pieces. Returns the sums of the packets by kind of stream. Raises `BrokenOutput` where a piece
+    holds other frames or packets than it should, or where pieces were encoded with different
+    settings.
     """
+    sums: defaultdict[str, PacketSum] = defaultdict(PacketSum)
     lag = max(_reorder_lag(_read(piece)) for piece in checked(pieces, checkpoint))
     options = {"movflags": "+faststart", "video_track_timescale": str(clock.time_base.denominator)}
     with ExitStack() as stack:
         part = stack.enter_context(replacing(target))
         output = stack.enter_context(av.open(str(part), "w", format="mp4", options=options))
-        template = stack.enter_context(_open(pieces[0].path)).streams.video[0]
+        template = stack.enter_context(open_ours(pieces[0].path)).streams.video[0]
         video = output.add_stream_from_template(template)
         video.time_base = clock.time_base
         streams: list[TimedPackets] = [_copied(pieces, clock, lag, video)]
         if audio:
-            sound = stack.enter_context(_open(audio))
+            sound = stack.enter_context(open_ours(audio))
             copied = output.add_stream_from_template(sound.streams.audio[0])
             streams.append(_sound(sound, copied))
         merged = heapq.merge(*streams, key=lambda timed: timed[0])
         for _, packet in checked(merged, checkpoint):
+            sums[packet.stream.type].add(packet)
             output.mux(packet)
-
-
-def check_mp4(
-    path: Path, frames: int, plan: FramePlan, checkpoint: Checkpoint = no_checkpoint
-) -> None:
-    """Raises `BrokenOutput` unless the file holds so many frames of the planned size.
-
-    Its first and its last group of pictures must be decodable too.
-    """
-    picture = plan.picture
-    size = picture.width + picture.width % 2, picture.height + picture.height % 2
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        shown = checked(container.demux(stream), checkpoint)
-        packets = sum(1 for packet in shown if packet.size)
-        found = stream.codec_context.width, stream.codec_context.height
-        if packets != frames or found != size:
-            raise BrokenOutput(f"{packets} frames of {found}, not {frames} of {size}")
-        container.seek(0, stream=stream)
-        if next(container.decode(stream), None) is None:
-            raise BrokenOutput("the first frame cannot be decoded")
-        container.seek(stream.duration or 0, stream=stream)
-        if not sum(1 for _ in container.decode(stream)):
-            raise BrokenOutput("the last frame cannot be decoded")
-
-
-def _open(path: Path) -> InputContainer:
-    """A file of ours. Its sound came from a client, so only our own video gets a decoder."""
-    return av.open(str(path), mode="r", options=_OURS)
+    return dict(sums)
 
 
 def _read(piece: Piece) -> VideoPackets:
     """A piece is about 10 s of packets, so they fit in memory."""
-    with _open(piece.path) as container:
+    with open_ours(piece.path) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     if len(packets) != len(piece.indexes):
         raise BrokenOutput(f"a piece holds {len(packets)} frames, not {len(piece.indexes)}")
+    found = PacketSum()
+    for packet in packets:
+        found.add(packet)
+    if piece.sum not in (None, found):
+        raise BrokenOutput("a piece does not hold what was encoded")
     return packets
 
 
@@ -148,7 +105,7 @@ def _copied(
 ) -> Iterator[tuple[Fraction, Packet[VideoStream]]]:
     base, settings = 0, None
     for piece in pieces:
-        with _open(piece.path) as container:
+        with open_ours(piece.path) as container:
             extradata = container.streams.video[0].codec_context.extradata
         settings = settings or extradata
         if extradata != settings:

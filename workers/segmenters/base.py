@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -144,11 +144,23 @@ class Session(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a loaded model is made of: where it computes, the SHA-256 of each of its files, and the
+    packages (distributions) whose versions its masks depend on.
+    """
+
+    device: str = "cpu"
+    weights: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+
 class Segmenter(Protocol):
     """A loaded model."""
 
     name: str
     version: str
+    origin: Origin
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

@@ -13,13 +13,14 @@ import pytest
 from tests.media.ffmpeg import ffmpeg, shown_times
 from workers.masks import encode as encode_mask
 from workers.media.cautions import Caution
+from workers.media.clock import source_clock
 from workers.media.decode import Wanted
 from workers.media.encode import PieceWriter
 from workers.media.limits import Limits
 from workers.media.pixels import Form
 from workers.media.plan import FramePlan, Ticks, select_frames
 from workers.media.reading import read_frames, read_timeline
-from workers.media.stitch import Piece, source_clock, stitch
+from workers.media.stitch import Piece, stitch
 from workers.media.timestamps import UNKNOWN, clock_of
 
 Clip = Callable[[str], Path]

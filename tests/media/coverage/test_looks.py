@@ -13,13 +13,14 @@ import pytest
 
 from tests.media.ffmpeg import ffmpeg, pictures
 from workers.media.cautions import Caution
+from workers.media.clock import source_clock
 from workers.media.decode import Wanted
 from workers.media.encode import PieceWriter
 from workers.media.limits import Limits
 from workers.media.pixels import Form
 from workers.media.plan import FramePlan, select_frames
 from workers.media.reading import read_frames, read_timeline
-from workers.media.stitch import Piece, source_clock, stitch
+from workers.media.stitch import Piece, stitch
 
 Clip = Callable[[str], Path]
 Made = Callable[[list[str]], Path]

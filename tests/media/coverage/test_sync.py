@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from tests.media.ffmpeg import ffmpeg
+from workers.media.clock import source_clock
 from workers.media.decode import Wanted
 from workers.media.encode import PieceWriter
 from workers.media.limits import Limits
 from workers.media.pixels import Form
 from workers.media.plan import select_frames
 from workers.media.reading import cut_audio, read_frames, read_timeline
-from workers.media.stitch import Piece, source_clock, stitch
+from workers.media.stitch import Piece, stitch
 
 FRAME_S = 0.04
 FLASHES = [

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import cv2
 
+from visionseg.artifacts.weights import lock, names_of
 from workers.segmenters.base import (
     ImagePrompts,
     Instance,
+    Origin,
     Rgb,
     Session,
     SessionOptions,
@@ -27,6 +29,7 @@ from workers.segmenters.lite.outlines import FINE
 from workers.segmenters.lite.scene import Scene, load_models
 from workers.segmenters.lite.state import VERSION
 
+_PACKAGES = ("ai-edge-litert", "onnxruntime")
 _LONGEST_SIDE = 1024  # pixels: the size at which a picture is looked at
 
 
@@ -44,6 +47,8 @@ class LiteSegmenter:
     def __init__(self, weights_folder: Path, threads: int) -> None:
         cv2.setNumThreads(1)
         self._models = load_models(weights_folder, threads)
+        weights = {name: lock()[name].sha256 for name in names_of("model")}
+        self.origin = Origin("cpu", weights, _PACKAGES)
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

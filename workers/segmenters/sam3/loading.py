@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visionseg.artifacts.hub import find_weights
+from visionseg.artifacts.hub import find_weights, sums
 from visionseg.artifacts.weights import WeightsError
 from visionseg.config import Models
-from workers.segmenters.base import ImagePrompts
+from workers.segmenters.base import ImagePrompts, Origin
 
 if TYPE_CHECKING:
     from workers.segmenters.sam3.segmenter import Sam3Segmenter
@@ -69,4 +69,5 @@ def _load(folder: Path, settings: Models) -> Sam3Segmenter:
     network = read_network(folder, numerics, batch)
     kind = "bf16" if numerics.bfloat16 else "fp32"
     told = f"{folder.name} {kind} transformers {version('transformers')} batch {batch}"
-    return Sam3Segmenter(network, told)
+    origin = Origin(precision.name_of(numerics.device), sums(folder), PACKAGES)
+    return Sam3Segmenter(network, told, origin)

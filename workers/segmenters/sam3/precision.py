@@ -72,6 +72,11 @@ def _has_gpu() -> bool:
     return found
 
 
+def name_of(device: torch.device) -> str:
+    """`cpu`, or what the GPU calls itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def cast_heavy_weights(model: nn.Module) -> None:
     """Holds the weights of linear and convolution layers in bfloat16, and nothing else.
 

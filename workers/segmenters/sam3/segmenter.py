@@ -8,6 +8,7 @@ from dataclasses import replace
 from workers.segmenters.base import (
     ImagePrompts,
     Instance,
+    Origin,
     Rgb,
     Session,
     SessionOptions,
@@ -31,9 +32,10 @@ class Sam3Segmenter:
 
     name = "facebook/sam3"
 
-    def __init__(self, network: Network, version: str) -> None:
+    def __init__(self, network: Network, version: str, origin: Origin | None = None) -> None:
         self.network = network
         self.version = version
+        self.origin = origin or Origin()
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
