@@ -21,7 +21,9 @@ from api.routes import (
     models,
     outputs,
     predictions,
+    previews,
     probes,
+    renders,
     submissions,
 )
 from api.service import Service
@@ -34,6 +36,8 @@ ROUTERS = (
     submissions.router,
     lists.router,
     predictions.router,
+    renders.router,
+    previews.router,
     deliveries.router,
     models.router,
     outputs.router,

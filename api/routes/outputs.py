@@ -21,6 +21,7 @@ from visionseg.contract.ids import FileId, OrganisationId
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.stored import present, sent
 from visionseg.records import files
+from visionseg.records.files import Role
 
 router = APIRouter(tags=["files"])
 ADDRESS = f"{PUBLIC_PATH}{{filename}}"
@@ -43,7 +44,11 @@ def download(request: Request, caller: SegmentCaller, filename: str) -> Response
     With zero retention it goes once it was sent whole.
     """
     installation = service_of(request).installation
-    row = _find(installation, caller.organisation_id, filename)
+    return send(request, installation, _find(installation, caller.organisation_id, filename))
+
+
+def send(request: Request, installation: Installation, row: Row[Any]) -> Response:
+    """The file of a row: whole, or the range asked for."""
     headers = _headers(row)
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -93,7 +98,9 @@ def _open(installation: Installation, row: Row[Any], first: int) -> BinaryIO:
     try:
         file = installation.store.path(row.store_key).open("rb")
     except FileNotFoundError:
-        _find(installation, OrganisationId(row.organisation_id), row.name)
+        with installation.database.connect() as connection:
+            owner = OrganisationId(row.organisation_id)
+            present(files.find_by_id(connection, FileId(row.id), owner, tuple(Role)))
         raise  # the store has lost it, or is away
     file.seek(first)
     return file

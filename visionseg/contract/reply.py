@@ -98,6 +98,9 @@ class Urls(_Reply):
     cancel: str
     events: str
     web: str
+    preview: str | None = Field(
+        default=None, description="Only for a video that is written as MP4: an HLS playlist"
+    )
 
 
 class Prediction(_Reply):
@@ -122,6 +125,9 @@ class Prediction(_Reply):
         default=None, description="Only when include_boxes is set: [x_min, y_min, x_max, y_max]"
     )
     plan: Plan | None = Field(default=None, description="What a dry run found; null for others")
+    rendered_from: str | None = Field(
+        default=None, description="The prediction whose masks these are; null for its own"
+    )
     warnings: list[str]
     progress: Progress
     queue: QueueState

@@ -20,7 +20,8 @@ STAGES: Mapping[UnitKind, str] = {
     UnitKind.CHUNK: "segmenting",
     UnitKind.ASSEMBLE: "assembling",
 }
-"""What the record's progress says; rendering goes on beside segmenting and says nothing."""
+"""What the record's progress says; rendering goes on beside segmenting and says nothing there."""
+RENDERING = "rendering"
 RETRIES = 5
 RETRY_AFTER_S = 0.02
 
@@ -67,7 +68,8 @@ def _claim_in(
             continue
         if status == Status.STARTING:
             predictions.move(connection, prediction_id, Status.PROCESSING)
-        if stage := STAGES.get(UnitKind(claimed.kind)):
+        alone = RENDERING if status == Status.STARTING else None
+        if stage := STAGES.get(UnitKind(claimed.kind), alone):
             predictions.annotate(connection, prediction_id, stage=stage)
         turns.serve(connection, prediction_id, lane)
         turns.refresh(connection, prediction_id)

@@ -71,10 +71,9 @@ class _Result:
         self._work = work
         self._asked = asked
         self.plan: FramePlan = load_plan(work.local(work.prediction.source["plan"]))
-        self._chunks = self._results(UnitKind.CHUNK)
-        self._indexes = [unpacked(chunk["indexes"]) for chunk in self._chunks]
-        self.shards = [work.local(chunk["shard"]) for chunk in self._chunks]
-        self.frames = sum(map(len, self._indexes))
+        chunks = work.claim.payload.get("chunks") or self._results(UnitKind.CHUNK)
+        self.shards = [work.local(chunk["shard"]) for chunk in chunks]
+        self.frames = sum(len(unpacked(chunk["indexes"])) for chunk in chunks)
 
     def _results(self, kind: UnitKind) -> Sequence[Mapping[str, Any]]:
         with self._work.installation.database.connect() as connection:
@@ -109,18 +108,20 @@ class _Result:
             stitch(pieces, clock, path, checkpoint=self._work.alive)
             warnings = list[str]()
         else:
-            audio, warnings = self._audio()
+            audio, warnings = self._audio(indexes)
             stitch(pieces, source_clock(self.plan, indexes), path, audio, self._work.alive)
         check_mp4(path, len(indexes), self.plan, self._work.alive)
         return warnings
 
-    def _audio(self) -> tuple[Path | None, list[str]]:
+    def _audio(self, indexes: Sequence[int]) -> tuple[Path | None, list[str]]:
+        """The sound from the first to the last of the frames that are shown."""
         if not self.plan.has_audio:
             return None, []
+        shown = self.plan.part(range(indexes[0], indexes[-1] + 1))
         path = self._work.scratch / "audio.mp4"
         limits = media_limits(self._work.installation.settings.limits)
         try:
-            cut_audio(self._work.source, path, self.plan, limits, self._work.alive)
+            cut_audio(self._work.source, path, shown, limits, self._work.alive)
         except NoSound as silence:
             return None, [str(silence)]
         return path, []

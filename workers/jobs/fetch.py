@@ -27,7 +27,7 @@ def run(work: Work) -> Outcome:
         raise Stopped from error
     with path.open("rb") as file:
         content_type = sniff(file.read(HEAD_BYTES)) or UNKNOWN_TYPE
-    stored = work.put(Role.WORK, "input", path, content_type)
+    stored = work.put(Role.BASIS, "input", path, content_type)
     source = {**work.prediction.source, "store_key": stored.store_key, "content_type": content_type}
     line = f"fetch: {fetched.size_bytes} bytes of {content_type}"
     return Outcome(files=[stored], log_lines=[line], columns={"source": source})

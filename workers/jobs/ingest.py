@@ -33,7 +33,7 @@ def run(work: Work) -> Outcome:
     timeline, plan = read_plan(work, asked)
     path = work.scratch / "plan"
     plan.save(path)
-    stored = work.put(Role.WORK, "plan", path, "application/octet-stream")
+    stored = work.put(Role.BASIS, "plan", path, "application/octet-stream")
     spans = chunk_spans(len(plan), ENGINES[work.prediction.engine].chunk_frames)
     units = cut(asked, spans, work.claim.seq + 1)
     picture = plan.picture

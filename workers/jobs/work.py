@@ -10,7 +10,7 @@ from typing import Any
 from visionseg.artifacts.names import public_name, store_key
 from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput, media_field
 from visionseg.predictions.installation import Installation
-from visionseg.records.files import NewFile, Role
+from visionseg.records.files import HIDDEN, NewFile, Role
 from visionseg.records.predictions import Record
 from visionseg.records.units import Claim
 from workers.segmenters.base import Segmenter, Session, Stopped
@@ -100,7 +100,7 @@ class Work:
         key = store_key(claim.prediction_id, claim.seq, claim.attempt, name)
         self._keys.append(key)
         stored = self.installation.store.put(key, path)
-        hidden = role is Role.WORK
+        hidden = role in HIDDEN
         shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
             role=role,
