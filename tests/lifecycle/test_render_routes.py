@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import Status
 from visionseg.predictions.delete import delete
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.sweep import delete_expired_files
 from workers.bench import Bench
 
 
@@ -135,11 +137,40 @@ def test_what_is_not_there_is_told_apart(
     assert len(http.get(PREDICTIONS).json()["results"]) == 2
 
 
-def test_the_routes_and_their_bodies_are_described(http: TestClient) -> None:
+def test_the_routes_and_their_bodies_are_described(
+    http: TestClient, client: Client, bench: Bench, source: PredictionId
+) -> None:
+    picture = client.image()
+    bench.take_a_turn()
     described = http.get("/openapi.json").json()
     assert f"{PREDICTIONS}/{{prediction_id}}/render" in described["paths"]
     told = described["paths"][f"{VIDEO}/{{prediction_id}}/render"]["post"]
     schema = told["requestBody"]["content"]["application/json"]["schema"]
     names = [one["$ref"].rpartition("/")[2] for one in schema["anyOf"]]
     assert names == ["VideoRender", "ImageRender"]
+    for example in told["requestBody"]["content"]["application/json"]["examples"].values():
+        of = picture if "mask_only" in example["value"]["input"] else source
+        reply = http.post(f"{PREDICTIONS}/{of}/render", json=example["value"], headers=AT_ONCE)
+        assert reply.status_code == 202, reply.text
     assert set(names) <= described["components"]["schemas"].keys()
+
+
+def test_an_upload_deleted_under_a_render_goes_when_that_is_done(
+    http: TestClient, installation: Installation, client: Client, bench: Bench, clip_uri: str
+) -> None:
+    clip = base64.b64decode(clip_uri.partition(",")[2])
+    upload = http.post("/v1/files", content=clip).json()
+    asked = {"input": {"video": upload["id"], "prompt": "person", "max_frames": 2}}
+    made = http.post(VIDEO, json=asked, headers=AT_ONCE).json()["id"]
+    bench.take_a_turn()
+    route = f"{VIDEO}/{made}/render"
+    reply = http.post(route, json=_body(output_format="frames"), headers=AT_ONCE)
+    assert http.delete(f"/v1/files/{upload['id']}").status_code == 204
+    delete_expired_files(installation)
+    bench.take_a_turn()
+    assert client.read(reply.json()["id"]).status is Status.SUCCEEDED
+    delete_expired_files(installation)
+    assert not list(installation.settings.storage.files.glob("*/file_*"))
+    assert http.post(route, json=_body(), headers=AT_ONCE).json()["code"] == "gone"
+    masks = http.post(route, json=_body(output_format="masks"), headers=AT_ONCE)
+    assert masks.status_code == 202

@@ -19,7 +19,7 @@ PICTURE = Picture(
     width=WIDTH,
     height=HEIGHT,
     rotation=0,
-    pixel_aspect=Fraction(1),
+    pixel_aspect=Fraction(4, 3),
     matrix=1,
     primaries=1,
     transfer=1,
@@ -76,6 +76,8 @@ def test_each_segment_begins_anew_and_shows_frames_in_the_order_of_their_coding(
     for segment in write_segments(_piece(tmp_path / "piece.mp4", plan), tmp_path, ticks):
         with av.open(str(segment.path)) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]
+            context = container.streams.video[0].codec_context
+        assert (context.sample_aspect_ratio, context.colorspace) == (Fraction(4, 3), 1)
         assert packets[0].is_keyframe
         assert all(packet.pts == packet.dts for packet in packets)
 

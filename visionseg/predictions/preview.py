@@ -113,11 +113,13 @@ def _missing(steps: Sequence[Step]) -> list[int]:
 
 def _lines(steps: Sequence[Step], *, is_open: bool) -> Iterator[str]:
     """The segments in order; while the prediction is open, up to the first that may still come."""
+    gap = ""
     for _, made in _finished(steps):
         segments = made.result["segments"] if made is not None and made.state == "done" else None
-        if segments is not None:
-            yield from (f"#EXTINF:{length_s:.3f},\npreview/{name}\n" for name, length_s in segments)
-        elif is_open and (made is None or made.state != "dropped"):
-            return
-        else:
-            yield LEFT_OUT
+        if segments is None:
+            if is_open and (made is None or made.state != "dropped"):
+                return
+            gap = LEFT_OUT
+        for name, length_s in segments or ():
+            yield f"{gap}#EXTINF:{length_s:.3f},\npreview/{name}\n"
+            gap = ""

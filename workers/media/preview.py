@@ -56,13 +56,15 @@ def write_segments(
     """
     made: list[Segment] = []
     with av.open(str(piece)) as container:
+        shape = container.streams.video[0].codec_context
+        aspect = shape.sample_aspect_ratio or Fraction(1)
         frames = checked(container.decode(video=0), checkpoint)
         for span in _spans(ticks):
             path = folder / f"{len(made):03d}.ts"
             shown = list(itertools.islice(frames, len(span)))
             if len(shown) != len(span):
                 raise ValueError(f"{len(shown)} frames are left of {len(span)}")
-            _encode(shown, ticks[span.start : span.stop], path)
+            _encode(shown, ticks[span.start : span.stop], path, aspect)
             length = ticks[span.stop] - ticks[span.start]
             made.append(Segment(path, round(length / HZ, 3)))
         if next(frames, None) is not None:
@@ -80,11 +82,13 @@ def _spans(ticks: Sequence[int]) -> Iterator[range]:
     yield range(first, len(ticks) - 1)
 
 
-def _encode(frames: Sequence[VideoFrame], ticks: Sequence[int], path: Path) -> None:
+def _encode(
+    frames: Sequence[VideoFrame], ticks: Sequence[int], path: Path, aspect: Fraction
+) -> None:
     options = {"mpegts_flags": "initial_discontinuity"}  # packets are counted anew
     with av.open(str(path), "w", format="mpegts", options=options) as container:
         stream = container.add_stream("libx264", options=dict(_X264))
-        _shape(stream, frames[0])
+        _shape(stream, frames[0], aspect)
         for frame, pts in zip(frames, ticks, strict=True):
             small = frame.reformat(stream.width, stream.height, "yuv420p")
             small.pts, small.time_base = pts, Fraction(1, HZ)
@@ -92,10 +96,17 @@ def _encode(frames: Sequence[VideoFrame], ticks: Sequence[int], path: Path) -> N
         container.mux(stream.encode(None))
 
 
-def _shape(stream: VideoStream, frame: VideoFrame) -> None:
+def _shape(stream: VideoStream, frame: VideoFrame, aspect: Fraction) -> None:
+    """Pixels keep their shape and their colours, which small pictures would else be guessed."""
     lines = min(LINES, frame.height)
     stream.height = lines & ~1
     stream.width = max(2, round(frame.width * lines / frame.height / 2) * 2)
     stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = Fraction(1, HZ)
-    stream.codec_context.thread_count = 1  # it goes on beside work that counts
+    context = stream.codec_context
+    context.time_base = Fraction(1, HZ)
+    context.thread_count = 1  # it goes on beside work that counts
+    context.sample_aspect_ratio = aspect
+    context.colorspace = frame.colorspace
+    context.color_primaries = frame.color_primaries
+    context.color_trc = frame.color_trc
+    context.color_range = frame.color_range
