@@ -22,7 +22,9 @@ from api.routes import (
     operating,
     outputs,
     predictions,
+    previews,
     probes,
+    renders,
     submissions,
 )
 from api.service import Service
@@ -35,6 +37,8 @@ ROUTERS = (
     submissions.router,
     lists.router,
     predictions.router,
+    renders.router,
+    previews.router,
     deliveries.router,
     models.router,
     outputs.router,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -13,22 +13,24 @@ from starlette.requests import Request
 
 from api.fields import field_problems
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
-from visionseg.contract.inputs import AnySubmission
+from visionseg.contract.inputs import Terms
 
+Body = TypeVar("Body", bound=Terms)
+Body_co = TypeVar("Body_co", bound=Terms, covariant=True)
 DEEPEST = 32
 MOST_MARKS = 100_000
 """Brackets, braces and commas in a body: a bound on the memory that its parts take."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Generic[Body_co]):
     """A body that keeps the contract, and its `input` as the client wrote it."""
 
-    submission: AnySubmission
+    submission: Body_co
     given_input: Mapping[str, Any]
 
 
-async def submission(request: Request, limit_bytes: int, model: type[AnySubmission]) -> Asked:
+async def submission(request: Request, limit_bytes: int, model: type[Body]) -> Asked[Body]:
     """The submission in the body.
 
     Raises `Refusal`: unsupported_media_type, payload_too_large, invalid_json, invalid_input.
@@ -70,7 +72,7 @@ def _too_large(limit_bytes: int) -> Refusal:
     )
 
 
-def _parse(body: bytearray, model: type[AnySubmission]) -> Asked:
+def _parse(body: bytearray, model: type[Body]) -> Asked[Body]:
     data = _json_object(body)
     if problems := tuple(_bad_strings(data, "", DEEPEST)):
         raise Refusal(ErrorCode.INVALID_INPUT, problems=problems)

@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from api.examples import SCHEMA
 from api.problems import MEDIA_TYPE
 from visionseg.contract.errors import ERRORS
-from visionseg.contract.inputs import ImageSubmission, VideoSubmission
+from visionseg.contract.inputs import ImageRender, ImageSubmission, VideoRender, VideoSubmission
 from visionseg.contract.reply import ProblemReply
 
 TITLE = "visionseg"
@@ -25,6 +25,8 @@ FRAMEWORK_SCHEMAS = ("HTTPValidationError", "ValidationError")
 SPOKEN: list[tuple[type[BaseModel], JsonSchemaMode]] = [
     (ImageSubmission, "validation"),
     (VideoSubmission, "validation"),
+    (ImageRender, "validation"),
+    (VideoRender, "validation"),
     (ProblemReply, "serialization"),
 ]
 

@@ -24,14 +24,15 @@ def _example(summary: str, given_input: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "value": {**NAMES, "input": given_input}}
 
 
-def _body(model: str, examples: dict[str, Any]) -> dict[str, Any]:
-    content = {"schema": {"$ref": SCHEMA.format(model=model)}, "examples": examples}
+def _body(examples: dict[str, Any], *models: str) -> dict[str, Any]:
+    schemas = [{"$ref": SCHEMA.format(model=model)} for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    content = {"schema": schema, "examples": examples}
     body = {"required": True, "content": {"application/json": content}}
     return {"requestBody": body, "parameters": [PREFER]}
 
 
 IMAGE_BODY = _body(
-    "ImageSubmission",
     {
         "words": _example(
             "Every person and every dog", {"image": PICTURE, "prompt": "person, dog"}
@@ -53,9 +54,9 @@ IMAGE_BODY = _body(
             },
         ),
     },
+    "ImageSubmission",
 )
 VIDEO_BODY = _body(
-    "VideoSubmission",
     {
         "painted": _example("Follow every car, as MP4", {"video": FILM, "prompt": "car"}),
         "masks": _example(
@@ -70,4 +71,17 @@ VIDEO_BODY = _body(
             },
         ),
     },
+    "VideoSubmission",
+)
+RENDER_BODY = _body(
+    {
+        "painted": {
+            "summary": "A video in red, half as fast",
+            "value": {"input": {"output_format": "mp4", "mask_color": "red", "fps": 12.5}},
+        },
+        "masks": {"summary": "A video as masks", "value": {"input": {"output_format": "masks"}}},
+        "picture": {"summary": "A picture's masks alone", "value": {"input": {"mask_only": True}}},
+    },
+    "VideoRender",
+    "ImageRender",
 )

@@ -19,7 +19,7 @@ from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
 from workers.balance import Balance
 from workers.duty import Watch, perform
-from workers.jobs import assemble, chunk, fetch, image, ingest, plan, render
+from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render
 from workers.jobs.work import Warm, Work
 from workers.segmenters.base import Segmenter, Stopped
 
@@ -33,6 +33,7 @@ JOBS: Mapping[UnitKind, ModuleType] = {
     UnitKind.RENDER: render,
     UnitKind.ASSEMBLE: assemble,
     UnitKind.PLAN: plan,
+    UnitKind.PREVIEW: preview,
 }
 
 

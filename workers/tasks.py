@@ -45,7 +45,7 @@ def load_segmenters(settings: Settings, lanes: list[Lane]) -> dict[str, Segmente
 def open_bench(settings: Settings) -> Bench:
     """What this process works with, as its environment says; the model is loaded here."""
     lanes = _worker_lanes()
-    if set(lanes) - {Lane.FETCH, Lane.DELIVERY}:
+    if set(lanes) - {Lane.FETCH, Lane.DELIVERY, Lane.PREVIEW}:
         reading.warm_up(JailMode(settings.limits.jail))
     installation = assemble(settings, "visionseg worker")
     parent = Path(os.environ[PULSES_VARIABLE])

@@ -22,6 +22,7 @@ from visionseg.contract.operating import Action
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.stored import present, sent
 from visionseg.records import files
+from visionseg.records.files import Role
 
 router = APIRouter(tags=["files"])
 ADDRESS = f"{PUBLIC_PATH}{{filename}}"
@@ -44,6 +45,13 @@ def download(request: Request, caller: LookingCaller, filename: str) -> Response
     """
     installation = service_of(request).installation
     row = _find(installation, caller.organisation_id, filename)
+    if request.method != "HEAD":
+        note(request, caller, Action.OUTPUT_READ, row.name)
+    return send(request, installation, row)
+
+
+def send(request: Request, installation: Installation, row: Row[Any]) -> Response:
+    """The file of a row: whole, or the range asked for."""
     headers = _headers(row)
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -55,8 +63,6 @@ def download(request: Request, caller: LookingCaller, filename: str) -> Response
     if part is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{row.size_bytes}"
     status = 200 if part is None else 206
-    if request.method != "HEAD":
-        note(request, caller, Action.OUTPUT_READ, row.name)
     file = _open(installation, row, first)
     if request.method == "HEAD":
         file.close()
@@ -95,7 +101,9 @@ def _open(installation: Installation, row: Row[Any], first: int) -> BinaryIO:
     try:
         file = installation.store.path(row.store_key).open("rb")
     except FileNotFoundError:
-        _find(installation, OrganisationId(row.organisation_id), row.name)
+        with installation.database.connect() as connection:
+            owner = OrganisationId(row.organisation_id)
+            present(files.find_by_id(connection, FileId(row.id), owner, tuple(Role)))
         raise  # the store has lost it, or is away
     file.seek(first)
     return file

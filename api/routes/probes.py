@@ -15,7 +15,7 @@ from api import problems
 from api.service import service_of
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.predictions.installation import Installation
-from visionseg.queue.lanes import Lane
+from visionseg.queue.lanes import OPTIONAL_LANES, Lane
 from visionseg.records import workers
 from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.schema import current_revision, fits, newest_revision
@@ -58,7 +58,8 @@ def _state(installation: Installation, alive: Counter[str]) -> dict[str, Any]:
     broker = installation.notices.reachable()
     by_lane = {lane.value: alive[lane] for lane in Lane}
     degraded = [] if broker else ["broker"]
-    degraded += [f"workers:{lane}" for lane, count in by_lane.items() if not count]
+    needed = [lane for lane in Lane if lane not in OPTIONAL_LANES]
+    degraded += [f"workers:{lane}" for lane in needed if not by_lane[lane]]
     return {"status": "degraded" if degraded else "ok", "degraded": degraded, "workers": by_lane}
 
 

@@ -16,7 +16,7 @@ ROW = re.compile(r"\| `(\w+)` \| (\d{3}) \| (.+?) \| (.+?) \|")
 FIXED = "id status input output logs error metrics scores boxes"
 ADDED = (
     "kind provider model version error_code created_at started_at completed_at progress queue "
-    "artifacts warnings plan provenance deadline released_at urls"
+    "artifacts warnings plan provenance rendered_from deadline released_at urls"
 )
 PARTS = {
     "progress": "frames_done frames_total fps eta_s stage",
@@ -24,7 +24,7 @@ PARTS = {
     "plan": "frames chunks output_bytes estimated_s queue_s refusal",
     "provenance": "input engines parameters frame_map",
     "artifacts": "name url content_type size_bytes sha256 expires_at",
-    "urls": "get cancel events web",
+    "urls": "get cancel events web preview",
 }
 
 

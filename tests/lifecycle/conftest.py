@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,21 @@ from tests.fakes.segmenters import BrightSegmenter
 from visionseg.access import keys
 from visionseg.access.keys import Bounds, Caller, authenticate
 from visionseg.contract.ids import PredictionId
-from visionseg.contract.inputs import ImageSubmission, VideoSubmission
+from visionseg.contract.inputs import (
+    AnyRender,
+    ImageRender,
+    ImageSubmission,
+    Kind,
+    VideoRender,
+    VideoSubmission,
+)
 from visionseg.contract.models import LITE
 from visionseg.contract.reply import Prediction
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.read import read
+from visionseg.predictions.render import render
 from visionseg.predictions.submit import submit
-from visionseg.queue.lanes import CPU_LANES, GPU_LANES
+from visionseg.queue.lanes import CPU_LANES, GPU_LANES, Lane
 from workers.bench import Bench
 from workers.hosts import owner_name
 from workers.segmenters import registry
@@ -79,6 +87,14 @@ class Client:
         submission = VideoSubmission.model_validate({"input": asked, **(body or {})})
         return submit(self._installation, self._caller, submission, asked, BASE)
 
+    def render(
+        self, source: PredictionId, body: dict[str, Any] | None = None, **changed: Any
+    ) -> PredictionId:
+        video = self.read(source).kind is Kind.VIDEO
+        model: type[AnyRender] = VideoRender if video else ImageRender
+        asked = model.model_validate({"input": changed, **(body or {})})
+        return render(self._installation, self._caller, source, asked, BASE)
+
     def read(self, prediction_id: PredictionId) -> Prediction:
         return read(self._installation, self._caller.organisation_id, prediction_id, BASE)
 
@@ -119,13 +135,17 @@ def make_client(installation: Installation) -> MakeClient:
 
 @pytest.fixture
 def make_bench(installation: Installation) -> Callable[..., Bench]:
-    """A bench that serves every lane with the given segmenter."""
+    """A bench that serves every lane, or the given ones, with the given segmenter."""
 
-    def make(segmenter: Segmenter | None = None, draining: bool = False) -> Bench:
+    def make(
+        segmenter: Segmenter | None = None,
+        draining: bool = False,
+        lanes: Sequence[Lane] = (*GPU_LANES, *CPU_LANES),
+    ) -> Bench:
         loaded: Segmenter = segmenter or BrightSegmenter()
         return Bench(
             installation=installation,
-            lanes=[*GPU_LANES, *CPU_LANES],
+            lanes=lanes,
             owner=owner_name(),
             segmenters={LITE: loaded},
             draining=lambda: draining,

@@ -171,6 +171,6 @@ def test_work_files_are_gone_after_success_and_results_stay(
     query = text("SELECT role, deleted_at IS NULL FROM files WHERE prediction_id = :id")
     with installation.database.connect() as connection:
         kept = {tuple(row) for row in connection.execute(query, {"id": made})}
-    gone, stay = {"work", "part"}, {"shard", "artifact", "input"}
+    gone, stay = {"work", "part"}, {"shard", "artifact", "input", "basis"}
     assert kept == {*((role, False) for role in gone), *((role, True) for role in stay)}
     assert client.artifact(made, "video.mp4").exists()

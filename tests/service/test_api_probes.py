@@ -47,7 +47,7 @@ def test_a_service_with_all_its_parts_is_ready(
     assert lonely.status_code == 200
     assert lonely.json() == {
         "status": "degraded",
-        "degraded": [f"workers:{lane}" for lane in lanes],
+        "degraded": [f"workers:{lane}" for lane in lanes if lane != Lane.PREVIEW],
         "workers": dict.fromkeys(lanes, 0),
     }
     with installation.database.begin() as connection:
@@ -123,6 +123,8 @@ def test_every_example_of_the_description_is_accepted(client: TestClient) -> Non
     paths = client.get("/openapi.json").json()["paths"]
     tried = 0
     for path, item in paths.items():
+        if "{" in path:
+            continue  # they are about a prediction: tests/lifecycle/test_render_routes.py
         content = item.get("post", {}).get("requestBody", {}).get("content", {})
         for example in content.get("application/json", {}).get("examples", {}).values():
             reply = client.post(path, json=example["value"], headers={"Prefer": "respond-async"})

@@ -70,6 +70,7 @@ def test_a_fresh_record_says_starting_and_echoes_the_input(client: TestClient) -
         "metrics": {},
         "plan": None,
         "provenance": None,
+        "rendered_from": None,
         "warnings": [WARNING],
         "progress": {
             "frames_done": 0,
@@ -114,6 +115,7 @@ def test_a_finished_record_holds_a_small_output_as_a_data_uri(
         "boxes": [[1, 2, 3, 4]],
         "plan": None,
         "provenance": None,
+        "rendered_from": None,
         "warnings": [],
         "progress": {"frames_done": 1, "frames_total": 1, "eta_s": None, "stage": "succeeded"},
         "queue": {"position": None, "eta_s": None},

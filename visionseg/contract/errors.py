@@ -25,6 +25,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     UNSUPPORTED_PROMPT = "unsupported_prompt"
     MODEL_UNAVAILABLE = "model_unavailable"
+    NOT_RENDERABLE = "not_renderable"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     RATE_LIMITED = "rate_limited"
     QUEUE_FULL = "queue_full"
@@ -165,6 +166,13 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "模型未安装",
         "此处未安装该模型的权重。",
         retryable=True,
+    ),
+    C.NOT_RENDERABLE: ErrorKind(
+        422,
+        "Nothing to render",
+        "This prediction has no finished masks that could be rendered.",
+        "没有可渲染的内容",
+        "该任务没有可供渲染的已完成掩码。",
     ),
     C.IDEMPOTENCY_MISMATCH: ErrorKind(
         422,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -64,6 +64,7 @@ Unit = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=0, le=1)]
 Pixel = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=-(10**6), le=10**6)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10**9)]
 Seconds = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(ge=0, le=10**7)]
+Rate = Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(gt=0, le=1000)]
 
 
 class Strict(BaseModel):
@@ -158,7 +159,7 @@ class VideoInput(Strict):
     re_detect_every: Count = 30
     mask_color: MaskColor = "green"
     mask_opacity: Unit = 0.5
-    fps: Annotated[FiniteFloat, BeforeValidator(_no_bool), Field(gt=0, le=1000)] | None = None
+    fps: Rate | None = None
     point_prompts: list[VideoPointPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
     box_prompts: list[VideoBoxPrompt] = Field(default=[], max_length=MAX_PROMPT_MARKS)
 
@@ -182,11 +183,9 @@ class VideoInput(Strict):
 SegmentInput = ImageInput | VideoInput
 
 
-class Submission(Strict):
-    """What both submission bodies hold beside `input`."""
+class Terms(Strict):
+    """On what terms the work is done: what the body of every submission may hold."""
 
-    provider: str = DEFAULT_PROVIDER
-    model: str = DEFAULT_MODEL
     deadline_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=30 * 86400)] = (
         DEFAULT_DEADLINE_S
     )
@@ -202,16 +201,23 @@ class Submission(Strict):
         max_length=len(WebhookEvent),
         description="What the webhook is told of",
     )
-    dry_run: bool = Field(
-        default=False,
-        description="Only read the input, and tell the plan of the work and its cost",
-    )
 
     def due_within(self, deadline_s: float | None) -> Self:
         """The same submission with the earlier of its own deadline and this one."""
         if deadline_s is None or deadline_s >= self.deadline_s:
             return self
         return self.model_copy(update={"deadline_s": deadline_s})
+
+
+class Submission(Terms):
+    """What both bodies that ask for masks hold beside `input`."""
+
+    provider: str = DEFAULT_PROVIDER
+    model: str = DEFAULT_MODEL
+    dry_run: bool = Field(
+        default=False,
+        description="Only read the input, and tell the plan of the work and its cost",
+    )
 
 
 class ImageSubmission(Submission):
@@ -227,6 +233,55 @@ class VideoSubmission(Submission):
 
 
 AnySubmission = ImageSubmission | VideoSubmission
+
+
+class _Changes(Strict):
+    """What is absent or null stays as it was."""
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that change, and their new values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class ImageChanges(_Changes):
+    """`input` of a render of a picture; what is absent or null stays as it was."""
+
+    mask_color: MaskColor | None = None
+    mask_opacity: Unit | None = None
+    save_overlay: bool | None = None
+    mask_only: bool | None = None
+    return_zip: bool | None = None
+    include_scores: bool | None = None
+    include_boxes: bool | None = None
+
+
+class VideoChanges(_Changes):
+    """`input` of a render of a video; what is absent or null stays as it was."""
+
+    output_format: OutputFormat | None = None
+    mask_color: MaskColor | None = None
+    mask_opacity: Unit | None = None
+    fps: Rate | None = Field(default=None, description="null: the rate of the source ÷ its stride")
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that change, and their new values; a null `fps` is one."""
+        fps = {"fps": None} if "fps" in self.model_fields_set else {}
+        return {**fps, **super().changed()}
+
+
+class ImageRender(Terms):
+    """Body of `POST /v1/vision-segment/predictions/{id}/render` for a picture."""
+
+    input: ImageChanges
+
+
+class VideoRender(Terms):
+    """Body of `POST /v1/vision-segment/predictions/{id}/render` for a video."""
+
+    input: VideoChanges
+
+
+AnyRender = ImageRender | VideoRender
 
 
 def media_field(kind: Kind) -> str:

@@ -132,6 +132,9 @@ class Urls(_Reply):
     cancel: str
     events: str
     web: str
+    preview: str | None = Field(
+        default=None, description="Only for a video that is written as MP4: an HLS playlist"
+    )
 
 
 class Prediction(_Reply):
@@ -161,6 +164,9 @@ class Prediction(_Reply):
     plan: Plan | None = Field(default=None, description="What a dry run found; null for others")
     provenance: Provenance | None = Field(
         default=None, description="Where the result comes from; null until there is one"
+    )
+    rendered_from: str | None = Field(
+        default=None, description="The prediction whose masks these are; null for its own"
     )
     warnings: list[str]
     progress: Progress

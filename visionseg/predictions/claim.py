@@ -20,7 +20,8 @@ STAGES: Mapping[UnitKind, str] = {
     UnitKind.CHUNK: "segmenting",
     UnitKind.ASSEMBLE: "assembling",
 }
-"""What the record's progress says; rendering goes on beside segmenting and says nothing."""
+"""What the record's progress says; rendering goes on beside segmenting and says nothing there."""
+RENDERING = "rendering"
 RETRIES = 5
 RETRY_AFTER_S = 0.02
 
@@ -65,7 +66,8 @@ def _claim_in(
         claimed = units.lease(connection, prediction_id, lane, owner, lease_s)
         if claimed is None:
             continue
-        stage = STAGES.get(UnitKind(claimed.kind))
+        alone = RENDERING if status == Status.STARTING else None
+        stage = STAGES.get(UnitKind(claimed.kind), alone)
         told = {} if stage is None else {"stage": stage}
         if status == Status.STARTING:
             predictions.move(connection, prediction_id, Status.PROCESSING, **told)

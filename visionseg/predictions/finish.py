@@ -18,7 +18,7 @@ from visionseg.contract.status import FINAL, OPEN, Status
 from visionseg.predictions.announce import announce
 from visionseg.predictions.dry_run import TOLD_IN_PLAN, told
 from visionseg.predictions.installation import Installation
-from visionseg.queue.lanes import Lane
+from visionseg.queue.lanes import OPTIONAL_LANES, Lane
 from visionseg.records import files, keys, predictions, shares, speeds, turns, units
 from visionseg.records.files import NewFile
 from visionseg.records.predictions import Record
@@ -147,6 +147,7 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             return False
         tries, _ = units.tries(connection, claim)
         again = refusal.kind.retryable and tries < installation.settings.lease.max_transient
+        again &= not _is_optional(claim)
         if again:
             held = units.give_back(
                 connection, claim, after_s=back_off_s(tries), counts_attempt=True
@@ -159,11 +160,16 @@ def fail(installation: Installation, claim: Claim, refusal: Refusal) -> bool:
             line = f"{claim.kind}: try {tries} failed ({refusal.code}), trying again"
             predictions.say(connection, claim.prediction_id, [line])
             turns.refresh(connection, claim.prediction_id)
-        else:
+        elif not _is_optional(claim):
             _fail_for_good(connection, installation, claim, row, refusal)
         shares.charge(connection, row.key_id, claim.unit_id)
     announce(installation, row)
     return True
+
+
+def _is_optional(claim: Claim) -> bool:
+    """Whether the prediction goes on without the unit, however that ended."""
+    return claim.lane in OPTIONAL_LANES
 
 
 def _fail_for_good(
@@ -239,7 +245,7 @@ def lose(installation: Installation, claim: Claim) -> bool:
         row = predictions.lock(connection, claim.prediction_id)
         if row is None:
             return False
-        if row.status in FINAL:
+        if row.status in FINAL or _is_optional(claim):
             held = units.drop(connection, claim)
             predictions.release(connection, claim.prediction_id)
             return held

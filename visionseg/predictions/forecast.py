@@ -57,12 +57,14 @@ class Forecast:
         expected = {UnitKind.IMAGE: card.image_s, UnitKind.CHUNK: card.frame_s} if card else {}
         return expected.get(kind)
 
-    def video_s(self, engine: str, frames: int, *, rendered: bool) -> float | None:
+    def video_s(
+        self, engine: str, frames: int, *, rendered: bool, followed: bool = True
+    ) -> float | None:
         """Seconds of work on a video's frames: rendering goes on beside following.
 
         What was never measured counts for nothing, but for following: None then.
         """
-        following = self.frame_s(engine, UnitKind.CHUNK)
+        following = self.frame_s(engine, UnitKind.CHUNK) if followed else 0.0
         if following is None:
             return None
         rendering = self.frame_s(engine, UnitKind.RENDER) if rendered else None

@@ -27,6 +27,7 @@ from visionseg.contract.reply import (
 from visionseg.contract.status import FINAL, Status
 from visionseg.predictions.forecast import Forecast
 from visionseg.predictions.installation import Installation
+from visionseg.predictions.preview import has_preview
 from visionseg.queue.lanes import UnitKind
 from visionseg.records import files, keys, predictions, turns, units
 from visionseg.records.engine import clock
@@ -143,6 +144,7 @@ def _record(
         metrics=_metrics(row, extras),
         plan=_plan(row),
         provenance=_provenance(row),
+        rendered_from=row.rendered_from,
         warnings=row.warnings,
         progress=_progress(row, extras),
         queue=extras.queue,
@@ -152,10 +154,15 @@ def _record(
         completed_at=row.completed_at,
         released_at=row.released_at,
         deadline=row.deadline,
-        urls=Urls(get=here, cancel=f"{here}/cancel", events=f"{here}/events", web=here),
+        urls=_urls(row, here),
         **asked,
     )
     return record.inlining(FileId(output.id)) if data and output and output.once else record
+
+
+def _urls(row: Record, here: str) -> Urls:
+    preview = {"preview": f"{here}/preview.m3u8"} if has_preview(row) else {}
+    return Urls(get=here, cancel=f"{here}/cancel", events=f"{here}/events", web=here, **preview)
 
 
 def _input(row: Record, base_url: str) -> dict[str, Any]:
@@ -224,7 +231,8 @@ def _left_s(row: Record, done: int, spent_s: float, forecast: Forecast) -> float
         return None if expected is None else max(0.0, expected - spent_s)
     if not done:
         rendered = row.params.get("output_format") != OutputFormat.COCO_RLE
-        return forecast.video_s(row.engine, row.frames_total, rendered=rendered)
+        anew = row.rendered_from is not None
+        return forecast.video_s(row.engine, row.frames_total, rendered=rendered, followed=not anew)
     joining = forecast.frame_s(row.engine, UnitKind.ASSEMBLE) or 0.0
     left = max(0, row.frames_total - done)
     return float(left * spent_s / done + row.frames_total * joining)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from visionseg.access.keys import Caller
 from visionseg.contract.ids import PredictionId, new_prediction_id
-from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, media_field
+from visionseg.contract.inputs import AnySubmission, ImageSubmission, Kind, Terms, media_field
 from visionseg.predictions import engines
 from visionseg.predictions.admission import Queue
 from visionseg.predictions.dry_run import told
@@ -18,6 +19,7 @@ from visionseg.predictions.installation import Installation
 from visionseg.predictions.sources import Given, Source, refuse_bad_url, resolve
 from visionseg.queue.lanes import LANE_OF, UnitKind
 from visionseg.records import files, predictions, turns, units
+from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.predictions import NewPrediction
 from visionseg.records.units import NewUnit
 
@@ -43,18 +45,7 @@ def submit(
     """
     kind = Kind.IMAGE if isinstance(submission, ImageSubmission) else Kind.VIDEO
     choice = engines.choose(submission, installation.settings.models)
-    if submission.webhook is not None:
-        refuse_bad_url(submission.webhook, installation.settings.limits, "/webhook")
-    installation.admission.admit(
-        installation.database,
-        installation.settings.limits,
-        Queue(caller.key_id, dry_runs=submission.dry_run),
-    )
-    installation.quota.insist(
-        installation.database,
-        installation.settings.limits.store_quota_bytes,
-        caller.organisation_id,
-    )
+    admit(installation, caller, submission, dry_run=submission.dry_run)
     prediction_id = new_prediction_id()
     given = Given(getattr(submission.input, media_field(kind)), base_url)
     source = resolve(installation, caller.organisation_id, prediction_id, kind, given)
@@ -81,16 +72,60 @@ def submit(
         plan=_begun_plan(installation, caller) if submission.dry_run else None,
     )
     planned = first_units(kind, fetch="url" in source.spec, dry_run=submission.dry_run)
+
+    def name_input(connection: Connection, made: PredictionId) -> None:
+        if source.stored is not None:
+            files.add(connection, caller.organisation_id, made, [source.stored])
+        also(connection, made)
+
     try:
-        _write(installation, new, source, planned, also)
+        accept(installation, new, planned, name_input)
     except BaseException as error:
-        unsure = isinstance(error, DBAPIError) and error.connection_invalidated
-        if source.stored is not None and not unsure:
+        if source.stored is not None and not _is_unsure(error):
             installation.store.delete(source.stored.store_key)
-        if not (unsure and _is_written(installation, prediction_id)):
+        raise
+    return prediction_id
+
+
+def admit(
+    installation: Installation, caller: Caller, terms: Terms, *, dry_run: bool = False
+) -> None:
+    """Counts one more prediction of the caller in.
+
+    Raises `Refusal`: for a webhook that could never be reached, rate_limited, queue_full,
+    storage_quota.
+    """
+    limits = installation.settings.limits
+    if terms.webhook is not None:
+        refuse_bad_url(terms.webhook, limits, "/webhook")
+    queue = Queue(caller.key_id, dry_runs=dry_run)
+    installation.admission.admit(installation.database, limits, queue)
+    quota_bytes = limits.store_quota_bytes
+    installation.quota.insist(installation.database, quota_bytes, caller.organisation_id)
+
+
+def accept(
+    installation: Installation, new: NewPrediction, planned: Sequence[NewUnit], also: Also
+) -> None:
+    """Writes a prediction with its first units in one transaction, and wakes their lane.
+
+    Raises what `also` raises, and what the database raises unless it was written all the same.
+    """
+    try:
+        with installation.database.begin() as connection:
+            predictions.add(connection, new)
+            units.add(connection, new.id, planned)
+            turns.refresh(connection, new.id)
+            also(connection, new.id)
+    except DBAPIError as error:
+        if not (_is_unsure(error) and _is_written(installation, new.id)):
             raise
     installation.hints.wake(LANE_OF[UnitKind(planned[0].kind)])
-    return prediction_id
+
+
+def _is_unsure(error: BaseException) -> bool:
+    """Whether the commit may have happened, its answer lost."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _begun_plan(installation: Installation, caller: Caller) -> dict[str, Any]:
@@ -101,13 +136,13 @@ def _begun_plan(installation: Installation, caller: Caller) -> dict[str, Any]:
 
 
 def _is_written(installation: Installation, prediction_id: PredictionId) -> bool:
-    """Whether it was committed though the answer was lost.
+    """Whether it is known to be committed though the answer was lost.
 
-    If not, or not yet, its stored input is left to the sweeper of orphans. Raises what is in
-    `DATABASE_AWAY`.
+    If not, or not yet, its stored input is left to the sweeper of orphans.
     """
-    with installation.database.connect() as connection:
+    with suppress(*DATABASE_AWAY), installation.database.connect() as connection:
         return predictions.get(connection, prediction_id) is not None
+    return False
 
 
 def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, Any]:
@@ -115,22 +150,6 @@ def _echoed(given: Mapping[str, Any], kind: Kind, source: Source) -> dict[str, A
     if source.echo is not None:
         echoed[media_field(kind)] = None  # its URL depends on how the record is asked for
     return echoed
-
-
-def _write(
-    installation: Installation,
-    new: NewPrediction,
-    source: Source,
-    planned: list[NewUnit],
-    also: Also,
-) -> None:
-    with installation.database.begin() as connection:
-        predictions.add(connection, new)
-        if source.stored is not None:
-            files.add(connection, new.organisation_id, new.id, [source.stored])
-        units.add(connection, new.id, planned)
-        turns.refresh(connection, new.id)
-        also(connection, new.id)
 
 
 def first_units(kind: Kind, *, fetch: bool, dry_run: bool) -> list[NewUnit]:

@@ -13,7 +13,6 @@ import structlog
 from sqlalchemy import text
 
 from visionseg.contract.errors import ErrorCode, Refusal
-from visionseg.contract.ids import FileId
 from visionseg.predictions.announce import announce
 from visionseg.predictions.deliver import free_lost
 from visionseg.predictions.finish import end_failed, lose
@@ -109,14 +108,13 @@ def release_held(installation: Installation) -> None:
 
 
 def delete_expired_files(installation: Installation) -> None:
-    """Deletes files past their time, then says so in their rows."""
-    with installation.database.connect() as connection:
-        rows = files.expired(connection, BATCH)
-    for row in rows:
-        installation.store.delete(row.store_key)
-    if rows:
-        with installation.database.begin() as connection:
-            files.mark_deleted(connection, [FileId(row.id) for row in rows])
+    """Deletes files past their time; their rows stay, so that who asks hears that they are gone.
+
+    One that another row names, whose time is not over, stays on the disk.
+    """
+    with installation.database.begin() as connection:
+        for store_key in files.take_expired(connection, BATCH):
+            installation.store.delete(store_key)
 
 
 class Every:

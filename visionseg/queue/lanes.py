@@ -17,14 +17,21 @@ class Lane(StrEnum):
     MEDIA = "media"
     FETCH = "fetch"
     DELIVERY = "delivery"
+    PREVIEW = "preview"
 
 
 GPU_LANES = (Lane.IMAGES, Lane.VIDEOS)
-CPU_LANES = (Lane.MEDIA, Lane.FETCH)
+CPU_LANES = (Lane.MEDIA, Lane.FETCH, Lane.PREVIEW)
+"""In the order in which a worker should serve them: a preview holds up nothing else."""
+OPTIONAL_LANES = (Lane.PREVIEW,)
+"""Predictions end without what waits here."""
 
 
 class UnitKind(StrEnum):
-    """What a unit of work does; `plan` is all that a dry run does with its input."""
+    """What a unit of work does; `plan` is all that a dry run does with its input.
+
+    A prediction ends as it would without its previews.
+    """
 
     FETCH = "fetch"
     INGEST = "ingest"
@@ -33,6 +40,7 @@ class UnitKind(StrEnum):
     RENDER = "render"
     ASSEMBLE = "assemble"
     PLAN = "plan"
+    PREVIEW = "preview"
 
 
 LANE_OF: Mapping[UnitKind, Lane] = {
@@ -43,4 +51,5 @@ LANE_OF: Mapping[UnitKind, Lane] = {
     UnitKind.RENDER: Lane.MEDIA,
     UnitKind.ASSEMBLE: Lane.MEDIA,
     UnitKind.PLAN: Lane.MEDIA,
+    UnitKind.PREVIEW: Lane.PREVIEW,
 }

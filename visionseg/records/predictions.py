@@ -57,6 +57,8 @@ class NewPrediction:
     webhook_events: Sequence[str]
     dry_run: bool = False
     plan: Mapping[str, Any] | None = None
+    version: str | None = None
+    rendered_from: PredictionId | None = None
 
 
 _ADD = insert(predictions).values(

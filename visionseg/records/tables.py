@@ -137,6 +137,8 @@ predictions = Table(
     _words("webhook", required=False),
     Column("webhook_events", ARRAY(Text), nullable=False, server_default="{}"),
     _words("base_url", required=False),
+    _words("rendered_from", required=False),
+    _time("preview_asked_at"),
     Index("ix_predictions_newest", "organisation_id", text("created_at DESC"), text("id DESC")),
     Index("ix_predictions_newest_of_all", text("created_at DESC"), text("id DESC")),
     Index(
@@ -278,6 +280,7 @@ files = Table(
         postgresql_include=["size_bytes"],
         postgresql_where=text("deleted_at IS NULL"),
     ),
+    Index("ix_files_store_key", "store_key"),
 )
 
 events = Table(

@@ -319,10 +319,24 @@ def done_results(
 def frames_done(
     connection: Connection, prediction_ids: Sequence[PredictionId]
 ) -> Mapping[str, int]:
-    """Frames segmented so far, by prediction."""
+    """Frames segmented so far, by prediction; where none are, those that were rendered anew."""
+    c = units.c
+    done = func.sum(c.frames_done)
+    segmented = done.filter(c.kind.in_(("image", "chunk")))
+    rendered = done.filter(c.kind == "render")
+    joined = done.filter(c.kind == "assemble", c.state == "done")
     statement = (
-        select(units.c.prediction_id, func.sum(units.c.frames_done))
-        .where(units.c.prediction_id.in_(prediction_ids), units.c.kind.in_(("image", "chunk")))
-        .group_by(units.c.prediction_id)
+        select(c.prediction_id, func.coalesce(segmented, rendered, joined, 0))
+        .where(c.prediction_id.in_(prediction_ids))
+        .group_by(c.prediction_id)
     )
     return {row[0]: int(row[1]) for row in connection.execute(statement)}
+
+
+def payload_of(connection: Connection, prediction_id: PredictionId, kind: str) -> Mapping[str, Any]:
+    """What the job's only unit of a kind was given."""
+    statement = select(units.c.payload).where(
+        units.c.prediction_id == prediction_id, units.c.kind == kind
+    )
+    found: Mapping[str, Any] = connection.execute(statement).scalar_one()
+    return found

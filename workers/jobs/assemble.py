@@ -94,14 +94,14 @@ class _Result:
         self._work = work
         self._asked = asked
         self.plan: FramePlan = load_plan(work.local(work.prediction.source["plan"]))
-        chunks = self._results(UnitKind.CHUNK)
+        chunks = work.claim.payload.get("chunks") or self._results(UnitKind.CHUNK)
         self.engines = [chunk["engine"] for chunk in chunks if "engine" in chunk]
         self._shards = [work.local(chunk["shard"]) for chunk in chunks]
         self.tally = _Tally()
         indexes = [index for chunk in chunks for index in unpacked(chunk["indexes"])]
-        missing = sum(chunk["missing"] for chunk in chunks)
+        missing = sum(chunk.get("missing", 0) for chunk in chunks)
         rising = all(before < after for before, after in pairwise(indexes))
-        if not rising or len(indexes) + missing != len(self.plan):
+        if not rising or len(indexes) + missing != work.prediction.frames_total:
             raise BrokenOutput(f"{len(indexes)} of {len(self.plan)} frames, {missing} missing")
         self.frames = len(indexes)
 
@@ -156,7 +156,7 @@ class _Result:
             clock, audio, warnings = steady_clock(len(indexes), self._asked.fps), None, list[str]()
         else:
             clock = source_clock(self.plan, indexes)
-            audio, warnings = self._audio()
+            audio, warnings = self._audio(indexes)
         sums = stitch(pieces, clock, path, audio, self._work.alive)
         wanted = Mp4(self.plan.picture, clock, sums)
         return lambda stored: check_mp4(stored, wanted, self._work.alive), warnings
@@ -166,13 +166,15 @@ class _Result:
         path = self._work.local(render["piece"])
         return Piece(path, unpacked(render["indexes"]), PacketSum(*told) if told else None)
 
-    def _audio(self) -> tuple[Path | None, list[str]]:
+    def _audio(self, indexes: Sequence[int]) -> tuple[Path | None, list[str]]:
+        """The sound from the first to the last of the frames that are shown."""
         if not self.plan.has_audio:
             return None, []
+        shown = self.plan.part(range(indexes[0], indexes[-1] + 1))
         path = self._work.scratch / "audio.mp4"
         limits = media_limits(self._work.installation.settings.limits)
         try:
-            cut_audio(self._work.source, path, self.plan, limits, self._work.alive)
+            cut_audio(self._work.source, path, shown, limits, self._work.alive)
         except NoSound as silence:
             return None, [str(silence)]
         return path, []

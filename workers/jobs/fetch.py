@@ -39,7 +39,7 @@ def run(work: Work) -> Outcome:
         if stored.stat().st_size != fetched.size_bytes:
             raise BrokenOutput("what was fetched is not what is stored")
 
-    stored = work.put(Role.WORK, "input", path, content_type, check)
+    stored = work.put(Role.BASIS, "input", path, content_type, check)
     source = {**work.prediction.source, "store_key": stored.store_key, "content_type": content_type}
     line = f"fetch: {fetched.size_bytes} bytes of {content_type}"
     return Outcome(files=[stored], log_lines=[line], columns={"source": source})

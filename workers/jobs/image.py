@@ -15,7 +15,7 @@ from workers.jobs.limits import media_limits
 from workers.jobs.prompts import image_prompts
 from workers.jobs.provenance import engine_at_work, provenance
 from workers.jobs.work import Check, Work
-from workers.masks import encode, union
+from workers.masks import Rle, encode, union
 from workers.media.archive import write_zip
 from workers.media.overlay import Overlay
 from workers.media.pixels import Rgb
@@ -23,17 +23,22 @@ from workers.media.png import encode_mask, encode_rgb, encode_rle
 from workers.media.reading import open_image
 from workers.media.sums import FileSum
 from workers.media.verify import check_zip
-from workers.segmenters.base import Instance
 
 PNG = "image/png"
 ZIP = "application/zip"
 
 
-def run(work: Work) -> Outcome:
-    """Segments the picture and writes its files; the prediction has succeeded then."""
+def asked_image(work: Work) -> ImageInput:
+    """The checked input of a picture's prediction."""
     asked = work.asked()
     if not isinstance(asked, ImageInput):
-        raise TypeError("an image unit of a prediction that is no image")
+        raise TypeError(f"a {work.claim.kind} unit of a prediction that is no picture")
+    return asked
+
+
+def run(work: Work) -> Outcome:
+    """Segments the picture and writes its files; the prediction has succeeded then."""
+    asked = asked_image(work)
     segmenter = work.needed_segmenter()
     limits = media_limits(work.installation.settings.limits)
     image = open_image(work.source, limits, work.checkpoint)
@@ -43,7 +48,7 @@ def run(work: Work) -> Outcome:
     found = segmenter.segment([image], [prompts], work.should_stop)[0]
     seconds = time.monotonic() - started
     work.moved(1)
-    files, output = _Files(work, asked, image, found).write()
+    files, output = write_files(work, asked, image, [instance.mask for instance in found])
     height, width = image.shape[:2]
     engine = f"{segmenter.name} {segmenter.version}"
     return Outcome(
@@ -69,12 +74,17 @@ def run(work: Work) -> Outcome:
     )
 
 
+def write_files(
+    work: Work, asked: ImageInput, image: Rgb, found: Sequence[Rle]
+) -> tuple[list[NewFile], NewFile]:
+    """All files of a picture's result, stored, and the one that is the output."""
+    return _Files(work, asked, image, found).write()
+
+
 class _Files:
     """The files of one result; which of them is the output, the contract says."""
 
-    def __init__(
-        self, work: Work, asked: ImageInput, image: Rgb, found: Sequence[Instance]
-    ) -> None:
+    def __init__(self, work: Work, asked: ImageInput, image: Rgb, found: Sequence[Rle]) -> None:
         self._work = work
         self._asked = asked
         self._image = image
@@ -84,7 +94,7 @@ class _Files:
     def write(self) -> tuple[list[NewFile], NewFile]:
         """All files, stored, and the one that is the output."""
         nothing = encode(np.zeros(self._image.shape[:2], np.bool_))
-        for number, mask in enumerate([found.mask for found in self._found] or [nothing]):
+        for number, mask in enumerate(self._found or [nothing]):
             self._save(f"mask_{number:03d}.png", encode_rle(mask))
         if self._asked.save_overlay:
             self._save("overlay.png", self._painted())
@@ -105,12 +115,11 @@ class _Files:
 
     def _painted(self) -> bytes:
         overlay = Overlay(self._asked.mask_color, self._asked.mask_opacity)
-        return encode_rgb(overlay.paint_rgb(self._image, [found.mask for found in self._found]))
+        return encode_rgb(overlay.paint_rgb(self._image, self._found))
 
     def _single(self) -> bytes:
         if self._asked.mask_only:
-            masks = [found.mask for found in self._found]
-            return encode_mask(union(masks, *self._image.shape[:2]))
+            return encode_mask(union(self._found, *self._image.shape[:2]))
         return self._painted()
 
     def _save(self, name: str, data: bytes) -> Path:

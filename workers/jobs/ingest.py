@@ -9,6 +9,7 @@ from visionseg.contract.errors import ErrorCode, Refusal
 from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.queue.lanes import LANE_OF, UnitKind
+from visionseg.records.files import Role
 from visionseg.records.units import NewUnit
 from workers.jobs.estimate import output_bytes, refuse_too_large
 from workers.jobs.limits import media_limits
@@ -36,7 +37,7 @@ def run(work: Work) -> Outcome:
     work.insist_on_room(output_bytes(asked, plan))
     written = io.BytesIO()
     plan.write(written)
-    stored = work.put_bytes("plan", written.getvalue())
+    stored = work.put_bytes("plan", written.getvalue(), Role.BASIS)
     spans = chunk_spans(len(plan), ENGINES[work.prediction.engine].chunk_frames)
     units = cut(asked, spans, work.claim.seq + 1)
     picture = plan.picture

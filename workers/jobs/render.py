@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from visionseg.contract.inputs import OutputFormat, VideoInput
+from visionseg.contract.inputs import Kind, OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.records import units
 from visionseg.records.files import Role
+from workers.jobs import repaint
 from workers.jobs.chunk import part_name, unpacked
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
@@ -35,12 +36,11 @@ PIECES = {
 
 
 def run(work: Work) -> Outcome:
-    """Writes the piece; a chunk that confirmed no frame has none."""
+    """Writes the piece; a chunk that confirmed no frame has none. A picture is finished by it."""
+    if work.prediction.kind == Kind.IMAGE:
+        return repaint.run(work)
     asked = asked_video(work)
-    with work.installation.database.connect() as connection:
-        chunk = units.result_of(connection, work.claim.prediction_id, work.claim.payload["chunk"])
-    if chunk is None:
-        raise RuntimeError("the chunk to render is not done")
+    chunk = _chunk(work)
     indexes = unpacked(chunk["indexes"])
     if not indexes:
         return Outcome(result={"piece": None, "shard": chunk["shard"], "indexes": "[]"})
@@ -55,6 +55,18 @@ def run(work: Work) -> Outcome:
     return Outcome(result={**result, **told}, frames_done=len(indexes), files=[stored])
 
 
+def _chunk(work: Work) -> Mapping[str, Any]:
+    """The result of the chunk that is rendered; a render of another prediction is given it."""
+    payload = work.claim.payload
+    if "shard" in payload:
+        return payload
+    with work.installation.database.connect() as connection:
+        result = units.result_of(connection, work.claim.prediction_id, payload["chunk"])
+    if result is None:
+        raise RuntimeError("the chunk to render is not done")
+    return result
+
+
 class _Piece:
     """One chunk's frames beside what was found on them."""
 
@@ -67,6 +79,7 @@ class _Piece:
         self._shard = shard
         self._indexes = indexes
         self._overlay = Overlay(asked.mask_color, asked.mask_opacity, plan.picture.matrix)
+        self._done = 0
 
     def write(self, path: Path) -> tuple[Check, dict[str, Any]]:
         """Writes the piece in the asked-for format.
@@ -102,10 +115,10 @@ class _Piece:
     def _add_masks(self, archive: ZipWriter) -> list[str]:
         """Adds the masks; returns the names of all that must be there."""
         names: list[str] = []
-        for number, found in enumerate(read_shard(self._shard)):
+        for found in read_shard(self._shard):
             archive.add_masks(found)
             names += [mask_name(found.source_index, one.object_id) for one in found.instances]
-            self._moved(number)
+            self._moved()
         return names
 
     def _pairs(self, form: Form) -> Iterator[tuple[VideoFrame, ShardFrame]]:
@@ -121,9 +134,10 @@ class _Piece:
                 return
             if frame.index == found.index:
                 yield frame, found
-                self._moved(frame.index)
+                self._moved()
                 found = next(shard, None)
 
-    def _moved(self, frames: int) -> None:
-        self._work.moved(frames)
+    def _moved(self) -> None:
+        self._done += 1
+        self._work.moved(self._done)
         self._work.checkpoint()

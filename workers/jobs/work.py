@@ -13,7 +13,7 @@ from visionseg.contract.inputs import ImageInput, Kind, SegmentInput, VideoInput
 from visionseg.predictions import checkpoint
 from visionseg.predictions.installation import Installation
 from visionseg.records import files
-from visionseg.records.files import NewFile, Role
+from visionseg.records.files import HIDDEN, NewFile, Role
 from visionseg.records.predictions import Record
 from visionseg.records.units import Claim
 from workers.media.sums import FileSum
@@ -114,7 +114,7 @@ class Work:
         check(self.local(key))
         FileSum(stored.size_bytes, stored.crc32).check(self.local(key))  # still as it was summed
         self._insist_on_size(role, stored.size_bytes)
-        hidden = role is Role.WORK
+        hidden = role in HIDDEN
         shown = f"{claim.seq:06d}-{claim.attempt:03d}-{name}" if hidden else name
         return NewFile(
             role=role,
@@ -153,14 +153,14 @@ class Work:
         if role in {Role.PART, Role.SHARD}:
             with self.installation.database.connect() as connection:
                 before = files.made_bytes(connection, self.claim.prediction_id, role)
-        if role is not Role.WORK and before + size_bytes > limits.output_bytes:
+        if role not in HIDDEN and before + size_bytes > limits.output_bytes:
             raise Refusal(ErrorCode.OUTPUT_TOO_LARGE)
 
-    def put_bytes(self, name: str, data: bytes) -> NewFile:
-        """Stores what is of use to later units alone."""
+    def put_bytes(self, name: str, data: bytes, role: Role = Role.WORK) -> NewFile:
+        """Stores what is not for clients."""
         path = self.scratch / name
         path.write_bytes(data)
-        return self.put(Role.WORK, name, path, UNKNOWN_TYPE, FileSum.of(data).check)
+        return self.put(role, name, path, UNKNOWN_TYPE, FileSum.of(data).check)
 
     def discard(self) -> None:
         """Deletes what `put` stored and no commit named: the unit failed, and none will."""

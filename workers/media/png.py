@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
@@ -79,6 +81,15 @@ def encode_rgb(image: npt.NDArray[np.uint8]) -> bytes:
     rows[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
     return _file(width, height, _RGB, rows)
+
+
+def read_mask(path: Path) -> Mask:
+    """The mask in a file that `encode_mask` wrote."""
+    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if values is None:
+        raise ValueError(f"not a mask: {path.name}")
+    mask: Mask = values > 0
+    return mask
 
 
 def _file(width: int, height: int, color_type: int, rows: npt.NDArray[np.uint8]) -> bytes:
