@@ -18,6 +18,7 @@ import structlog
 
 from tests.fakes.segmenters import BrightSegmenter, BrightSession
 from visionseg.config import Models
+from visionseg.contract.models import LITE
 from workers.segmenters.base import (
     FrameResult,
     ImagePrompts,
@@ -116,7 +117,7 @@ class MoodySegmenter(BrightSegmenter):
 
     @cached_property
     def _real(self) -> Segmenter:
-        return lite.load(self._settings)
+        return lite.load(self._settings, LITE)
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
@@ -142,7 +143,7 @@ class MoodySegmenter(BrightSegmenter):
         return MoodySession(calm.label, calm.delay, calm.seen)
 
 
-def load(settings: Models) -> MoodySegmenter:
+def load(settings: Models, _name: str) -> MoodySegmenter:
     """What stands in the registry of engines instead of the real model's `load`.
 
     It takes as many seconds as `LOAD_VARIABLE` says.

@@ -78,6 +78,7 @@ class BrightSegmenter:
     name = "embedded/lite"
     version = "fake"
     delay = 0
+    pictures_at_once = 1
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

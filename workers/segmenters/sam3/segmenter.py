@@ -34,6 +34,7 @@ class Sam3Segmenter:
     def __init__(self, network: Network, version: str) -> None:
         self.network = network
         self.version = version
+        self.pictures_at_once = network.batch
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
@@ -75,7 +76,7 @@ class Sam3Segmenter:
     def _finders(
         self, images: Sequence[Rgb], asked: Sequence[ImagePrompts]
     ) -> Iterator[PictureFinder]:
-        seen = self.network.look_at(images)
+        seen = self.network.look_at(images, [one.known_as for one in asked])
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         pairs = [(place, word) for place, one in enumerate(asked) for word in one.concepts]
         device = self.network.device
