@@ -39,6 +39,7 @@ PICTURE_S = 2.0
 OUT_OF_REACH = "out_of_reach"
 LOADING = "fake_model_loading"
 LOAD_VARIABLE = "VISIONSEG_TEST_LOAD_S"
+TOGETHER_VARIABLE = "VISIONSEG_TEST_TOGETHER"
 
 
 class Noun(StrEnum):
@@ -114,6 +115,7 @@ class MoodySegmenter(BrightSegmenter):
 
     def __init__(self, settings: Models) -> None:
         self._settings = settings
+        self.pictures_at_once = int(os.environ.get(TOGETHER_VARIABLE) or 1)
 
     @cached_property
     def _real(self) -> Segmenter:

@@ -45,6 +45,8 @@ class Claim:
     """The right to work on a unit: every write of the holder names unit, attempt and owner.
 
     `attempt` is the fencing token. It grows with each claim, so an older holder writes nothing.
+    Who claims is told `engine`, the model's name, and the `losses` of the unit: how often a worker
+    died of it.
     """
 
     unit_id: int
@@ -55,6 +57,8 @@ class Claim:
     attempt: int
     owner: str
     payload: Mapping[str, Any]
+    engine: str = ""
+    losses: int = 0
 
 
 def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUnit]) -> None:
@@ -100,12 +104,23 @@ def lease(
         "started_at": NOW,
         "frames_done": 0,
     }
-    statement = update(units).where(units.c.id == first).values(**values).returning(units)
+    engine = select(predictions.c.engine).where(predictions.c.id == prediction_id)
+    claimed = update(units).where(units.c.id == first).values(**values)
+    statement = claimed.returning(units, engine.scalar_subquery().label("engine"))
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
     return Claim(
-        row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
+        row.id,
+        prediction_id,
+        row.seq,
+        row.kind,
+        lane,
+        row.attempt,
+        row.owner,
+        row.payload,
+        row.engine,
+        row.losses,
     )
 
 
