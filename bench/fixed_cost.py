@@ -77,6 +77,7 @@ class FixedCostSegmenter:
     name = LITE
     version = "fixed cost"
     origin = Origin()
+    pictures_at_once = 1
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from visionseg.contract.models import LITE, MODELS, SAM3
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -101,7 +104,9 @@ class Limits(_Section):
 class Models(_Section):
     """Which models run here."""
 
-    model_config = SettingsConfigDict(env_prefix="", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     sam3_weights: str = Field(default="", description="A local folder or a hub id")
     sam3_device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1")
@@ -112,6 +117,14 @@ class Models(_Section):
         default=0, ge=0, description="Pictures at once; 0: 8 on a GPU, 1 on a CPU"
     )
     sam3_warm_up: bool = Field(default=True, description="Run one picture when a worker starts")
+    sam3_pictures_kept: int = Field(
+        default=4, ge=0, description="Pictures whose features stay for the next prompt"
+    )
+    others: str = Field(
+        default="",
+        alias="MODEL_WEIGHTS",
+        description="Further models, comma separated, each a name or name=folder",
+    )
     embedded_fallback: bool = Field(
         default=False, description="Let embedded/lite answer for facebook/sam3 without weights"
     )
@@ -120,10 +133,38 @@ class Models(_Section):
     )
     threads: int = Field(default=2, alias="VISIONSEG_THREADS")
 
+    @field_validator("others")
+    @classmethod
+    def _are_known(cls, others: str) -> str:
+        for name in weights_named(others):
+            if name not in MODELS or name in {SAM3, LITE}:
+                known = ", ".join(one for one in MODELS if one not in {SAM3, LITE})
+                raise ValueError(f"MODEL_WEIGHTS: there is no model {name}; there are: {known}")
+        return others
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Where the weights of each model are that is served beside the embedded one: a folder
+        or a hub id.
+        """
+        own = {SAM3: self.sam3_weights} if self.sam3_weights else {}
+        return {**own, **weights_named(self.others)}
+
     @property
     def cache(self) -> Path:
         """The folder of the embedded models' files."""
         return self.weights_cache.expanduser()
+
+
+class Gathering(_Section):
+    """How pictures that wait are taken together."""
+
+    pictures_at_once: int = Field(
+        default=8, ge=1, description="Most pictures that a worker takes together"
+    )
+    pictures_wait_ms: float = Field(
+        default=5.0, ge=0, description="How long the first waits for others to come"
+    )
 
 
 class Lease(_Section):
@@ -154,7 +195,14 @@ class Settings(_Section):
     http: Http = Field(default_factory=Http)
     limits: Limits = Field(default_factory=Limits)
     models: Models = Field(default_factory=Models)
+    gathering: Gathering = Field(default_factory=Gathering)
     lease: Lease = Field(default_factory=Lease)
+
+
+def weights_named(others: str) -> Mapping[str, str]:
+    """What MODEL_WEIGHTS says: where the weights of each model are, by its name if not told."""
+    parts = [part.strip().partition("=") for part in others.split(",") if part.strip()]
+    return {name.strip(): where.strip() or name.strip() for name, _, where in parts}
 
 
 def installed_version() -> str:

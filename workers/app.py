@@ -15,7 +15,6 @@ from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
 from visionseg.config import Settings, installed_version
 from visionseg.contract.ids import WorkerId, new_worker_id
-from visionseg.predictions.engines import served
 from visionseg.predictions.finish import lose
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.predictions.orphans import delete_orphans
@@ -26,7 +25,7 @@ from visionseg.records import units, workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.hosts import owner_is_alive, this_host
 from workers.pulse import Pulses
-from workers.tasks import LANES_VARIABLE, PULSES_VARIABLE
+from workers.tasks import LANES_VARIABLE, MODELS_VARIABLE, PULSES_VARIABLE
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY_S = 5.0
@@ -41,10 +40,15 @@ class Parent:
     """The threads of a worker's parent process, from before its children start to its end."""
 
     def __init__(
-        self, installation: Installation, lanes: Sequence[Lane], processes: int = 1
+        self,
+        installation: Installation,
+        lanes: Sequence[Lane],
+        processes: int = 1,
+        models: Sequence[str] = (),
     ) -> None:
         self._installation = installation
         self._lanes = lanes
+        self._models = models
         self._processes = processes
         self._host = this_host()
         self.id: WorkerId = new_worker_id()
@@ -72,7 +76,7 @@ class Parent:
                 host=self._host,
                 pid=os.getpid(),
                 lanes=[lane.value for lane in self._lanes],
-                engines=served(self._installation.settings.models),
+                engines=list(self._models),
                 version=installed_version(),
                 processes=self._processes,
             )
@@ -114,14 +118,18 @@ class Parent:
         self._installation.close()
 
 
-def run_worker(settings: Settings, lanes: Sequence[Lane], processes: int) -> int:
+def run_worker(
+    settings: Settings, lanes: Sequence[Lane], processes: int, models: Sequence[str]
+) -> int:
     """Runs a worker of so many processes in the foreground until SIGTERM or SIGINT.
 
-    SIGTERM gives unfinished units back; they count as no attempt. Returns the exit status.
+    Each process loads all of the models. SIGTERM gives unfinished units back; they count as no
+    attempt. Returns the exit status.
     """
     set_up_logs()
-    parent = Parent(assemble(settings, "visionseg worker parent"), lanes, processes)
+    parent = Parent(assemble(settings, "visionseg worker parent"), lanes, processes, models)
     os.environ[LANES_VARIABLE] = ",".join(lanes)
+    os.environ[MODELS_VARIABLE] = ",".join(models)
     os.environ[PULSES_VARIABLE] = str(parent.pulses.folder)
     app = make_app(settings.services.broker_url, publisher=False, include=("workers.tasks",))
     parent.start()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -21,6 +22,7 @@ from workers.balance import Balance
 from workers.duty import Watch, perform
 from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render
 from workers.jobs.work import Warm, Work
+from workers.pictures import Gathering, Seat
 from workers.segmenters.base import Segmenter, Stopped
 
 log = structlog.get_logger(__name__)
@@ -84,7 +86,10 @@ class Bench:
 
     def _perform_in_turn(self, claimed: Claim) -> None:
         self._since = time.monotonic()
-        self._perform(claimed, self._give_way)
+        if claimed.kind == UnitKind.IMAGE:
+            self._perform_pictures(claimed)
+        else:
+            self._perform(claimed, self._give_way)
         self._count(claimed)
 
     def _count(self, claimed: Claim | None = None) -> None:
@@ -96,10 +101,10 @@ class Bench:
             self._balance.add_others(now - self._since)
         self._since = now
 
-    def _claim(self, lanes: Sequence[Lane]) -> Claim | None:
+    def _claim(self, lanes: Sequence[Lane], engines: Collection[str] | None = None) -> Claim | None:
         lease_s = self.installation.settings.lease.lease_s
-        database = self.installation.database
-        return claim(database, lanes, tuple(self.segmenters), self.owner, lease_s)
+        able = tuple(self.segmenters) if engines is None else engines
+        return claim(self.installation.database, lanes, able, self.owner, lease_s)
 
     def _give_way(self) -> None:
         """Performs the pictures that wait, so that a video never holds them up for long.
@@ -117,19 +122,74 @@ class Bench:
                 claimed = self._claim([Lane.IMAGES])
                 if claimed is None:
                     break
-                self._perform(claimed, _keep_going)
+                self._perform_pictures(claimed)
                 self._count(claimed)
         self._since = time.monotonic()
         self._away_s += self._since - began
 
-    def _perform(self, claimed: Claim, give_way: Callable[[], None]) -> None:
+    def _perform_pictures(self, first: Claim) -> None:
+        """Performs a picture, together with those that wait for the same model or come soon.
+
+        One of which a worker died is performed alone, or it might take the others with it again.
+        """
+        segmenter = self.segmenters[first.engine]
+        settings = self.installation.settings.gathering
+        most = min(settings.pictures_at_once, segmenter.pictures_at_once)
+        if most == 1 or first.losses:
+            self._perform(first, _keep_going)
+            return
+        gathering = Gathering(segmenter)
+        with ThreadPoolExecutor(most, "picture") as pool:
+            ends, apart = [], None
+            try:
+                for claimed in self._alike(first, most, settings.pictures_wait_ms / 1000):
+                    if claimed.losses:
+                        apart = claimed
+                        break
+                    seat = gathering.sit_down()
+                    ends.append(pool.submit(self._perform_seated, claimed, seat))
+            finally:
+                gathering.serve()
+        if apart is not None:
+            self._perform(apart, _keep_going)
+        for end in ends:
+            end.result()
+
+    def _alike(self, first: Claim, most: int, wait_s: float) -> Iterator[Claim]:
+        """A claimed picture, and others for the same model until there are no more.
+
+        It looks once again after `wait_s`.
+        """
+        yield first
+        count, until = 1, time.monotonic() + wait_s
+        while count < most:
+            claimed = self._claim([Lane.IMAGES], [first.engine])
+            if claimed is not None:
+                count += 1
+                yield claimed
+            elif (left_s := until - time.monotonic()) > 0:
+                time.sleep(left_s)
+            else:
+                return
+
+    def _perform_seated(self, claimed: Claim, seat: Seat) -> None:
+        with seat:
+            self._perform(claimed, _keep_going, seat)
+
+    def _perform(
+        self, claimed: Claim, give_way: Callable[[], None], seat: Seat | None = None
+    ) -> None:
         def job(watch: Watch) -> tuple[Outcome, Callable[[], None]]:
-            return self._run(claimed, watch, give_way)
+            return self._run(claimed, watch, give_way, seat)
 
         perform(self.installation, claimed, self.draining, job)
 
     def _run(
-        self, claimed: Claim, watch: Watch, give_way: Callable[[], None]
+        self,
+        claimed: Claim,
+        watch: Watch,
+        give_way: Callable[[], None],
+        seat: Seat | None,
     ) -> tuple[Outcome, Callable[[], None]]:
         with self.installation.database.connect() as connection:
             prediction = predictions.get(connection, claimed.prediction_id)
@@ -137,14 +197,14 @@ class Bench:
             raise Stopped
         if claimed.seq == 0 and prediction.webhook is not None:
             self.installation.hints.wake(Lane.DELIVERY)  # the claim may have written its start
-        away_before_s = self._away_s
+        began, away_before_s = time.monotonic(), self._away_s
         with self.installation.store.scratch() as scratch:
             work = Work(
                 installation=self.installation,
                 claim=claimed,
                 prediction=prediction,
                 scratch=scratch,
-                segmenter=self.segmenters.get(prediction.engine),
+                segmenter=seat or self.segmenters.get(prediction.engine),
                 warm=self.warm,
                 should_stop=watch.should_stop,
                 moved=watch.moved,
@@ -161,7 +221,11 @@ class Bench:
             for step in work.on_commit:
                 step()
 
-        return replace(outcome, away_s=self._away_s - away_before_s), committed
+        away_s = self._away_s - away_before_s
+        if seat is not None:
+            spent_s = time.monotonic() - began
+            away_s = spent_s - seat.share(spent_s)
+        return replace(outcome, away_s=away_s), committed
 
 
 def _keep_going() -> None:

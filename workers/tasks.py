@@ -11,10 +11,9 @@ from celery import shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from visionseg.config import Settings, read_settings
-from visionseg.predictions.engines import served
 from visionseg.predictions.installation import assemble
 from visionseg.queue.app import LOOK
-from visionseg.queue.lanes import GPU_LANES, Lane
+from visionseg.queue.lanes import Lane
 from visionseg.telemetry.logs import set_up_logs
 from workers.bench import Bench
 from workers.hosts import owner_name
@@ -27,6 +26,7 @@ from workers.senders import send_for_a_turn
 
 log = structlog.get_logger(__name__)
 LANES_VARIABLE = "VISIONSEG_WORKER_LANES"
+MODELS_VARIABLE = "VISIONSEG_WORKER_MODELS"
 PULSES_VARIABLE = "VISIONSEG_WORKER_PULSES"
 _bench: list[Bench] = []
 
@@ -35,11 +35,10 @@ def _worker_lanes() -> list[Lane]:
     return [Lane(name) for name in os.environ[LANES_VARIABLE].split(",")]
 
 
-def load_segmenters(settings: Settings, lanes: list[Lane]) -> dict[str, Segmenter]:
-    """The models that a process serving these lanes needs; none for the CPU lanes."""
-    if not set(lanes) & set(GPU_LANES):
-        return {}
-    return {name: ENGINES[name].load(settings.models) for name in served(settings.models)}
+def load_segmenters(settings: Settings) -> dict[str, Segmenter]:
+    """The models that this process was told to load; none for the CPU lanes."""
+    names = os.environ[MODELS_VARIABLE].split(",")
+    return {name: ENGINES[name].load(settings.models) for name in names if name}
 
 
 def open_bench(settings: Settings) -> Bench:
@@ -53,7 +52,7 @@ def open_bench(settings: Settings) -> Bench:
         installation=installation,
         lanes=lanes,
         owner=owner_name(),
-        segmenters=load_segmenters(settings, lanes),
+        segmenters=load_segmenters(settings),
         draining=lambda: is_to_stop(parent),
     )
 

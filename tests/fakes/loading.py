@@ -18,6 +18,7 @@ import structlog
 
 from tests.fakes.segmenters import BrightSegmenter, BrightSession
 from visionseg.config import Models
+from visionseg.contract.models import LITE
 from workers.segmenters.base import (
     FrameResult,
     ImagePrompts,
@@ -38,6 +39,7 @@ PICTURE_S = 2.0
 OUT_OF_REACH = "out_of_reach"
 LOADING = "fake_model_loading"
 LOAD_VARIABLE = "VISIONSEG_TEST_LOAD_S"
+TOGETHER_VARIABLE = "VISIONSEG_TEST_TOGETHER"
 
 
 class Noun(StrEnum):
@@ -113,10 +115,11 @@ class MoodySegmenter(BrightSegmenter):
 
     def __init__(self, settings: Models) -> None:
         self._settings = settings
+        self.pictures_at_once = int(os.environ.get(TOGETHER_VARIABLE) or 1)
 
     @cached_property
     def _real(self) -> Segmenter:
-        return lite.load(self._settings)
+        return lite.load(self._settings, LITE)
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
@@ -142,7 +145,7 @@ class MoodySegmenter(BrightSegmenter):
         return MoodySession(calm.label, calm.delay, calm.seen)
 
 
-def load(settings: Models) -> MoodySegmenter:
+def load(settings: Models, _name: str) -> MoodySegmenter:
     """What stands in the registry of engines instead of the real model's `load`.
 
     It takes as many seconds as `LOAD_VARIABLE` says.

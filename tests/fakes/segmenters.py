@@ -80,6 +80,7 @@ class BrightSegmenter:
     version = "fake"
     origin = Origin("cpu", {"fake.bin": "00"})
     delay = 0
+    pictures_at_once = 1
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

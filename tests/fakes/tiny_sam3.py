@@ -31,24 +31,24 @@ _DRAWING = ("mask_embedder", "instance_projection", "output_hypernetworks", "ups
 
 def save_tiny(folder: Path) -> Path:
     """Writes weights, configuration, tokenizer and processors into the folder."""
-    tokenizer = _tokenizer()
-    return _save(folder, _config(len(tokenizer)), tokenizer, SIDE, GRID)
+    words = tokenizer()
+    return _save(folder, _config(len(words)), words, SIDE, GRID)
 
 
 def save_full(folder: Path) -> Path:
     """`save_tiny` with a network of the true one's size: 860 million parameters, 3.4 GB."""
-    return _save(folder, Sam3VideoConfig(), _tokenizer(), 1008, 72)
+    return _save(folder, Sam3VideoConfig(), tokenizer(), 1008, 72)
 
 
 def _save(
-    folder: Path, config: Sam3VideoConfig, tokenizer: CLIPTokenizer, side: int, grid: int
+    folder: Path, config: Sam3VideoConfig, words: CLIPTokenizer, side: int, grid: int
 ) -> Path:
     torch.manual_seed(0)
     model = Sam3VideoModel(config).eval()
-    _enliven(model)
+    enliven(model)
     model.save_pretrained(folder, save_original_format=False)
-    pictures, videos = _processors(side, grid)
-    Sam3VideoProcessor(pictures, videos, tokenizer).save_pretrained(folder)
+    pictures, videos = processors(side, grid)
+    Sam3VideoProcessor(pictures, videos, words).save_pretrained(folder)
     return folder
 
 
@@ -67,7 +67,7 @@ def film(frames: int, height: int = 54, width: int = 96) -> list[npt.NDArray[np.
     return made
 
 
-def _enliven(model: Any) -> None:
+def enliven(model: Any) -> None:
     """Makes random weights give varied masks, so that comparisons compare something."""
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
@@ -77,7 +77,8 @@ def _enliven(model: Any) -> None:
             parameter.data.normal_(0, 0.3, generator=generator)
 
 
-def _vision() -> dict[str, Any]:
+def vision() -> dict[str, Any]:
+    """The configuration of the vision encoder."""
     return {
         "model_type": "sam3_vision_model",
         "backbone_config": {
@@ -99,8 +100,6 @@ def _vision() -> dict[str, Any]:
 
 
 def _config(words: int) -> Sam3VideoConfig:
-    part = {"hidden_size": CHANNELS, "num_attention_heads": 2}
-    layer = part | {"num_layers": 1, "intermediate_size": 64}
     text = {
         "model_type": "clip_text_model",
         "vocab_size": words,
@@ -115,17 +114,22 @@ def _config(words: int) -> Sam3VideoConfig:
         "eos_token_id": 1,
         "pad_token_id": 1,
     }
-    detector = Sam3Config(
-        vision_config=_vision(),
-        text_config=text,
-        geometry_encoder_config=layer | {"roi_size": 7},
-        detr_encoder_config=layer,
-        detr_decoder_config=layer | {"num_queries": QUERIES},
-        mask_decoder_config=part | {"num_upsampling_stages": 2},
-    )
+    detector = Sam3Config(vision_config=vision(), text_config=text, **detector_parts())
     return Sam3VideoConfig(
         detector_config=detector, tracker_config=_tracker(), low_res_mask_size=4 * GRID
     )
+
+
+def detector_parts() -> dict[str, dict[str, Any]]:
+    """The configurations of what stands between the encoders and the detections."""
+    part = {"hidden_size": CHANNELS, "num_attention_heads": 2}
+    layer = part | {"num_layers": 1, "intermediate_size": 64}
+    return {
+        "geometry_encoder_config": layer | {"roi_size": 7},
+        "detr_encoder_config": layer,
+        "detr_decoder_config": layer | {"num_queries": QUERIES},
+        "mask_decoder_config": part | {"num_upsampling_stages": 2},
+    }
 
 
 def _tracker() -> Sam3TrackerVideoConfig:
@@ -144,7 +148,7 @@ def _tracker() -> Sam3TrackerVideoConfig:
         "attention_downsample_rate": 2,
     }
     return Sam3TrackerVideoConfig(
-        vision_config=_vision(),
+        vision_config=vision(),
         prompt_encoder_config=prompts,
         mask_decoder_config=decoder,
         image_size=SIDE,
@@ -159,7 +163,10 @@ def _tracker() -> Sam3TrackerVideoConfig:
     )
 
 
-def _processors(side: int, grid: int) -> tuple[Sam3ImageProcessor, Sam2VideoVideoProcessor]:
+def processors(
+    side: int = SIDE, grid: int = GRID
+) -> tuple[Sam3ImageProcessor, Sam2VideoVideoProcessor]:
+    """Those of pictures and of videos."""
     size, mask_size = ({"height": length, "width": length} for length in (side, 4 * grid))
     middle = [0.5, 0.5, 0.5]
     pictures = Sam3ImageProcessor(
@@ -168,7 +175,7 @@ def _processors(side: int, grid: int) -> tuple[Sam3ImageProcessor, Sam2VideoVide
     return pictures, Sam2VideoVideoProcessor(size=size, image_mean=middle, image_std=middle)
 
 
-def _tokenizer() -> CLIPTokenizer:
+def tokenizer() -> CLIPTokenizer:
     """Byte pairs: each byte, each byte at a word's end, and a few pieces of words."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]

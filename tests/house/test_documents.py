@@ -26,6 +26,7 @@ from tests.documents import (
 from visionseg.artifacts.weights import lock
 from visionseg.commands.main import main
 from visionseg.config import Settings
+from visionseg.contract.models import MODELS
 from visionseg.contract.reply import Prediction
 
 TOP = ("README", "README.zh-CN", "CONTRIBUTING", "SECURITY", "CHANGELOG")
@@ -36,7 +37,7 @@ DOCUMENTS = [
 ]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 SECTIONS = ["Status", "Context", "Decision", "Consequences"]
-TRANSLATED = ("inputs.md", "operating.md", "prompts.md", "video.md", "webhooks.md")
+TRANSLATED = ("inputs.md", "models.md", "operating.md", "prompts.md", "video.md", "webhooks.md")
 PICTURE_LIMIT_BYTES = 450_000
 
 
@@ -92,6 +93,21 @@ def test_a_translated_document_has_the_same_sections_and_the_same_code(name: str
     english, chinese = ROOT / "docs" / name, ROOT / "docs" / "zh" / name
     assert [level for level, _ in headings(english)] == [level for level, _ in headings(chinese)]
     assert blocks(english) == blocks(chinese)
+
+
+@pytest.mark.parametrize(
+    ("path", "first_cell", "yes", "no"),
+    [("docs/models.md", "model", "yes", "no"), ("docs/zh/models.md", "模型", "是", "否")],
+)
+def test_the_table_of_models_tells_what_each_takes(
+    path: str, first_cell: str, yes: str, no: str
+) -> None:
+    told = {name: cells for name, *cells in rows(ROOT / path, first_cell)}
+    able = {
+        card.name: (card.text, card.points, card.boxes, card.video, card.gated)
+        for card in MODELS.values()
+    }
+    assert told == {name: [yes if one else no for one in all_] for name, all_ in able.items()}
 
 
 FOR_OPERATORS = "organisation"

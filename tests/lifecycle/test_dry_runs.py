@@ -54,7 +54,7 @@ def test_a_dry_run_of_a_video_tells_its_work_and_leaves_nothing(
 ) -> None:
     with installation.database.begin() as connection:
         speeds.measure(connection, LITE, "chunk", 16.0, 8)
-    Parent(installation, [*GPU_LANES, *CPU_LANES], 2).beat()
+    Parent(installation, [*GPU_LANES, *CPU_LANES], 2, [LITE]).beat()
     made = client.video(DRY, video=clip_uri)
     assert client.read(made).plan is None
     bench.take_a_turn()

@@ -45,7 +45,7 @@ def _pass_a_second(connection: Connection) -> None:
 
 
 def _start_worker(installation: Installation, processes: int) -> None:
-    Parent(installation, [*GPU_LANES, *CPU_LANES], processes).beat()
+    Parent(installation, [*GPU_LANES, *CPU_LANES], processes, [LITE]).beat()
 
 
 def test_units_that_end_are_measured_by_unit_and_by_frame(

@@ -117,7 +117,7 @@ def test_a_hub_id_that_was_not_fetched_is_told_without_asking_the_network(
         HF_ENDPOINT=hub,
     )
     assert _Refusing.asked == []
-    for part in ("not on this machine", "Accept the licence", "HF_TOKEN", "weights fetch --sam3"):
+    for part in ("not on this machine", "Accept the licence", "HF_TOKEN", "fetch --model facebook"):
         assert part in told
 
 
@@ -229,7 +229,7 @@ def test_weights_that_are_not_there_fail_the_check_of_the_command_line(tmp_path:
         "    print(done.exit_code, done.output.splitlines()[-1])\n"
     )
     printed = _in_a_clean_process(code, SAM3_WEIGHTS=str(tmp_path), VISIONSEG_HOME=str(tmp_path))
-    told = [line for line in printed.splitlines() if "it holds no SAM3 weights" in line]
+    told = [line for line in printed.splitlines() if "it holds no weights of facebook/sam3" in line]
     assert len(told) == 3
     assert all(line.startswith("1 ") for line in told)
 

@@ -1,4 +1,4 @@
-"""SAM3 through the API, the queue and real workers, on the tiny weights."""
+"""The large models through the API, the queue and real workers, on tiny weights."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import httpx2
 import pytest
 from PIL import Image
 
+from tests.fakes.tiny_lite_text import save_tiny_lite_text
+from tests.fakes.tiny_sam2 import save_tiny_sam2
 from tests.fakes.tiny_sam3 import film
 from visionseg.artifacts.weights import names_of, wrong_files
 from visionseg.commands.background import Background, running
@@ -23,6 +25,9 @@ from visionseg.config import Models
 
 FINAL = {"succeeded", "failed", "canceled"}
 FRAMES = 20
+SAM3 = "facebook/sam3"
+SAM2 = "facebook/sam2.1-hiera-large"
+LITE_TEXT = "vil-uob/sam3-litetext-s0"
 
 pytestmark = [
     pytest.mark.skipif(
@@ -35,8 +40,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def service(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
+    sam2 = save_tiny_sam2(tmp_path_factory.mktemp("sam2"))
+    lite_text = save_tiny_lite_text(tmp_path_factory.mktemp("lite_text"))
     settings = {
         "SAM3_WEIGHTS": str(tiny_folder),
+        "MODEL_WEIGHTS": f"{SAM2}={sam2},{LITE_TEXT}={lite_text}",
         "SAM3_BATCH": "4",
         "OMP_NUM_THREADS": "1",
         "EMBEDDED_FALLBACK": "0",
@@ -72,9 +80,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _finished(client: httpx2.Client, route: str, given: dict[str, Any]) -> dict[str, Any]:
+def _finished(
+    client: httpx2.Client, route: str, given: dict[str, Any], model: str = SAM3
+) -> dict[str, Any]:
     reply = client.post(
-        f"/v1/vision-segment/{route}", json={"input": given}, headers={"Prefer": "respond-async"}
+        f"/v1/vision-segment/{route}",
+        json={"input": given, "model": model},
+        headers={"Prefer": "respond-async"},
     )
     assert reply.status_code == 202, reply.text
     record: dict[str, Any] = reply.json()
@@ -82,13 +94,22 @@ def _finished(client: httpx2.Client, route: str, given: dict[str, Any]) -> dict[
         time.sleep(0.2)
         record = client.get(record["urls"]["get"]).json()
     assert record["status"] == "succeeded", record
-    assert record["version"].startswith("facebook/sam3 ")
+    assert record["version"].startswith(f"{model} ")
     return record
+
+
+def _ids_followed(client: httpx2.Client, record: dict[str, Any]) -> set[int]:
+    """The ids in the index of a video's frames, of which none may lack."""
+    (url,) = [one["url"] for one in record["artifacts"] if one["name"] == "index.json"]
+    frames = json.loads(client.get(url).content)["frames"]
+    assert [frame["source_frame"] for frame in frames] == list(range(FRAMES))
+    return {one["id"] for frame in frames for one in frame["objects"]}
 
 
 def test_any_words_are_answered_by_sam3(client: httpx2.Client, picture: str) -> None:
     listed = client.get("/v1/vision-segment/models").json()["models"]
-    assert all(model["available"] for model in listed)
+    here = {model["name"] for model in listed if model["available"]}
+    assert here == {SAM3, SAM2, LITE_TEXT, "embedded/lite"}
     asked = {"image": picture, "prompt": "a gizmo, red ball", "threshold": 0.1}
     record = _finished(client, "predictions", {**asked, "include_scores": True})
     assert record["warnings"] == []
@@ -172,3 +193,41 @@ def test_words_alone_are_followed_with_their_labels(client: httpx2.Client, clip:
     assert {one["name"] for one in coco["categories"]} == {"person", "red ball"}
     assert len(coco["images"]) == FRAMES
     assert coco["annotations"]
+
+
+def test_a_model_that_takes_words_only_answers_words(client: httpx2.Client, picture: str) -> None:
+    asked = {"image": picture, "prompt": "a gizmo, red ball", "threshold": 0.1}
+    record = _finished(client, "predictions", asked, LITE_TEXT)
+    assert set(record["metrics"]["labels"]) == {"a gizmo", "red ball"}
+
+
+def test_a_model_that_takes_marks_answers_them_and_follows_them(
+    client: httpx2.Client, picture: str, clip: str
+) -> None:
+    box = {"x_min": 5, "y_min": 5, "x_max": 40, "y_max": 40}
+    asked = {"image": picture, "box_prompts": [box], "point_prompts": [{"x": 60, "y": 40}]}
+    record = _finished(client, "predictions", {**asked, "include_boxes": True}, SAM2)
+    assert len(record["boxes"]) == 2
+    marks = {
+        "box_prompts": [{**box, "object_id": 3}],
+        "point_prompts": [{"x": 60, "y": 40, "frame_index": 4, "object_id": 8}],
+    }
+    record = _finished(client, "video", {"video": clip, **marks, "output_format": "masks"}, SAM2)
+    assert _ids_followed(client, record) == {3, 8}
+
+
+@pytest.mark.parametrize(
+    ("route", "model", "told"),
+    [("predictions", SAM2, "text"), ("video", SAM2, "text"), ("video", LITE_TEXT, "videos")],
+)
+def test_what_a_model_cannot_do_is_refused_at_once(
+    client: httpx2.Client, picture: str, clip: str, route: str, model: str, told: str
+) -> None:
+    media = {"image": picture} if route == "predictions" else {"video": clip}
+    body = {"model": model, "input": {**media, "prompt": "person"}}
+    reply = client.post(f"/v1/vision-segment/{route}", json=body)
+    assert reply.status_code == 422
+    problem = reply.json()
+    assert problem["code"] == "unsupported_by_model"
+    assert f"{model} does not do this: {told}." in problem["detail"]
+    assert problem["errors"]

@@ -1,4 +1,4 @@
-"""SAM3's weights: a folder on this machine, or what was fetched from a hub that asks for a licence.
+"""The weights of large models: a folder on this machine, or what was fetched from a hub.
 
 Finding them never uses the network. Fetching does, and goes on where it was broken off.
 """
@@ -11,45 +11,44 @@ from pathlib import Path
 from typing import Any
 
 from visionseg.artifacts.weights import Progress, WeightsError
+from visionseg.contract.models import MODELS, SAM3
 
-FETCH_SAM3 = "visionseg weights fetch --sam3"
+FETCH_MODEL = "visionseg weights fetch --model"
 NEEDED = ("config.json",)
 _WANTED = ("*.json", "*.safetensors", "*.txt")
 
 
-def find_weights(source: str) -> Path:
-    """The folder with the weights that SAM3_WEIGHTS names: a folder or a hub id such as a/b.
+def find_weights(source: str, model: str = SAM3) -> Path:
+    """The folder with the weights of a model: `source` is a folder or a hub id such as a/b.
 
     Raises `WeightsError` telling what to do where they are not on this machine.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return _complete(folder)
-    if not _is_hub_id(source):
-        raise WeightsError(f"SAM3_WEIGHTS is {source}: there is no such folder, nor is it a hub id")
+    folder = _as_folder(source, model)
+    if folder is not None:
+        return folder
     hub = _hub(source)
     try:
-        return _complete(Path(hub.snapshot_download(source, local_files_only=True)))
+        return _complete(Path(hub.snapshot_download(source, local_files_only=True)), model)
     except hub.errors.LocalEntryNotFoundError as error:
+        first = f"{_how_to_get(source)}, then run" if MODELS[model].gated else "Run"
         raise WeightsError(
-            f"{source} is not on this machine. {_how_to_get(source)}, then run `{FETCH_SAM3}`"
+            f"{source} is not on this machine. {first} `{FETCH_MODEL} {model}`"
         ) from error
 
 
-def fetch_weights(source: str, progress: Progress) -> Path:
+def fetch_weights(source: str, progress: Progress, model: str = SAM3) -> Path:
     """Brings the weights of a hub id to this machine and returns their folder.
 
     HF_ENDPOINT names a mirror, HF_TOKEN whose licence counts, HF_HOME where they are kept. Raises
     `WeightsError` telling what to do where licence, token or network is missing.
     """
-    if Path(source).expanduser().is_dir():
-        return find_weights(source)
-    if not _is_hub_id(source):
-        raise WeightsError(f"SAM3_WEIGHTS is {source}: there is no such folder, nor is it a hub id")
+    folder = _as_folder(source, model)
+    if folder is not None:
+        return folder
     hub = _hub(source)
     progress(f"downloading {source}")
     try:
-        return _complete(Path(hub.snapshot_download(source, allow_patterns=list(_WANTED))))
+        return _complete(Path(hub.snapshot_download(source, allow_patterns=list(_WANTED))), model)
     except hub.errors.GatedRepoError as error:
         raise WeightsError(
             f"{source} is gated, and this account may not have it. {_how_to_get(source)}"
@@ -71,9 +70,18 @@ def sums(folder: Path) -> dict[str, str]:
     return found
 
 
-def _is_hub_id(source: str) -> bool:
+def _as_folder(source: str, model: str) -> Path | None:
+    """The folder that `source` names; None for a hub id. Raises `WeightsError` for neither."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _complete(folder, model)
     owner, _, name = source.partition("/")
-    return bool(owner and name) and "/" not in name and not source.startswith((".", "~"))
+    if not (owner and name) or "/" in name or source.startswith((".", "~")):
+        raise WeightsError(
+            f"the weights of {model} are to be in {source}: there is no such folder, nor is it a "
+            "hub id"
+        )
+    return None
 
 
 def _how_to_get(source: str) -> str:
@@ -83,12 +91,12 @@ def _how_to_get(source: str) -> str:
     )
 
 
-def _complete(folder: Path) -> Path:
+def _complete(folder: Path, model: str) -> Path:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if not any(folder.glob("*.safetensors")):
         missing.append("*.safetensors")
     if missing:
-        raise WeightsError(f"{folder} lacks {', '.join(missing)}: it holds no SAM3 weights")
+        raise WeightsError(f"{folder} lacks {', '.join(missing)}: it holds no weights of {model}")
     return folder
 
 
@@ -97,6 +105,5 @@ def _hub(source: str) -> Any:  # noqa: ANN401 - a module
         return import_module("huggingface_hub")
     except ImportError as error:
         raise WeightsError(
-            f"SAM3_WEIGHTS is {source}, a hub id; that needs the extra `sam3`: "
-            "pip install 'visionseg[sam3]'"
+            f"{source} is a hub id; that needs the extra `sam3`: pip install 'visionseg[sam3]'"
         ) from error

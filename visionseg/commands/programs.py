@@ -30,9 +30,10 @@ def api() -> None:
 @click.command()
 @click.option("--lanes", default=LANES, show_default=True, help="Served in this order.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256))
-def worker(lanes: str, processes: int) -> None:
+@click.option("--models", default="", help="Comma separated; all that are served, if not told.")
+def worker(lanes: str, processes: int, models: str) -> None:
     """Runs a worker in the foreground; SIGTERM gives unfinished work back."""
-    _become("workers", "--lanes", lanes, "--processes", str(processes))
+    _become("workers", "--lanes", lanes, "--processes", str(processes), "--models", models)
 
 
 @click.command()

@@ -43,8 +43,8 @@ def _fetch_models() -> None:
     cache, names = Models().cache, weights.names_of("model")
     if weights.wrong_files(cache, names):
         weights.fetch(cache, names, click.echo)
-    if source := Models().sam3_weights:
-        hub.find_weights(source)
+    for model, source in Models().weights.items():
+        hub.find_weights(source, model)
 
 
 def _run(key_file: Path | None) -> None:

@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_MODEL = "unknown_model"
     UNSUPPORTED_PROMPT = "unsupported_prompt"
+    UNSUPPORTED_BY_MODEL = "unsupported_by_model"
     MODEL_UNAVAILABLE = "model_unavailable"
     NOT_RENDERABLE = "not_renderable"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
@@ -158,6 +159,13 @@ ERRORS: Mapping[ErrorCode, ErrorKind] = {
         "The model does not know what the prompt names.",
         "不支持的提示词",
         "模型不认识该提示词所指的对象。",
+    ),
+    C.UNSUPPORTED_BY_MODEL: ErrorKind(
+        422,
+        "Not something this model does",
+        "The model cannot do what the input asks for; `errors` names each field.",
+        "模型不支持",
+        "该模型做不到输入所要求的；`errors` 列出了相关字段。",
     ),
     C.MODEL_UNAVAILABLE: ErrorKind(
         503,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from visionseg.config import Models
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.inputs import AnySubmission
-from visionseg.contract.models import LITE, MODELS, PROVIDERS, SAM3
+from visionseg.contract.models import LITE, MODELS, NOT_YET, PROVIDERS, SAM3
 from visionseg.contract.vocabulary import (
     closest_noun,
     known_nouns,
@@ -26,7 +26,7 @@ class Choice:
 
 def available(model: str, settings: Models) -> bool:
     """Whether workers of this installation load the model."""
-    return model != SAM3 or bool(settings.sam3_weights)
+    return model == LITE or model in settings.weights
 
 
 def served(settings: Models) -> tuple[str, ...]:
@@ -37,12 +37,14 @@ def served(settings: Models) -> tuple[str, ...]:
 def choose(submission: AnySubmission, settings: Models) -> Choice:
     """The engine for a submission.
 
-    Raises `Refusal`: unknown_provider, unknown_model, model_unavailable, unsupported_prompt.
+    Raises `Refusal`: unknown_provider, unknown_model, model_unavailable, unsupported_by_model,
+    unsupported_prompt.
     """
     _check_names(submission)
+    _check_abilities(submission)
     engine, warnings = submission.model, tuple[str, ...]()
     if not available(engine, settings):
-        if not settings.embedded_fallback:
+        if engine != SAM3 or not settings.embedded_fallback:
             raise _not_installed(engine)
         engine = LITE
         warnings = (f"{submission.model} is not installed here; {LITE} (not SAM3) answered.",)
@@ -62,12 +64,29 @@ def _check_names(submission: AnySubmission) -> None:
         )
     if submission.model not in MODELS:
         names = ", ".join(MODELS)
+        why = f" ({NOT_YET[submission.model]})" if submission.model in NOT_YET else ""
         raise Refusal(
             ErrorCode.UNKNOWN_MODEL,
-            f"There is no model of that name here; there are: {names}.",
+            f"There is no model of that name here{why}; there are: {names}.",
             detail_zh=f"此处没有该模型；可用的有：{names}。",
             problems=(Problem("/model", f"one of: {names}"),),
         )
+
+
+def _check_abilities(submission: AnySubmission) -> None:
+    card = MODELS[submission.model]
+    lacking = card.lacks(submission.input)
+    if not lacking:
+        return
+    words = ", ".join(word for _, word in lacking)
+    raise Refusal(
+        ErrorCode.UNSUPPORTED_BY_MODEL,
+        f"{card.name} does not do this: {words}. It takes {card.takes()}.",
+        detail_zh=f"{card.name} 不支持：{words}。它支持：{card.takes()}。",
+        problems=tuple(
+            Problem(f"/input/{field}", f"{card.name} takes {card.takes()}") for field, _ in lacking
+        ),
+    )
 
 
 def _check_words(submission: AnySubmission) -> tuple[str, ...]:
@@ -88,10 +107,15 @@ def _check_words(submission: AnySubmission) -> tuple[str, ...]:
 
 
 def _not_installed(model: str) -> Refusal:
+    how = "Name it in MODEL_WEIGHTS"
+    if model == SAM3:
+        how = (
+            f"Set SAM3_WEIGHTS to its weights, ask for the model {LITE}, or set "
+            "EMBEDDED_FALLBACK=1 to let that one answer"
+        )
     return Refusal(
         ErrorCode.MODEL_UNAVAILABLE,
-        f"{model} is not installed here. Set SAM3_WEIGHTS to its weights, ask for the model "
-        f"{LITE}, or set EMBEDDED_FALLBACK=1 to let that one answer.",
+        f"{model} is not installed here. {how}.",
         headers={"Retry-After": "300"},
     )
 

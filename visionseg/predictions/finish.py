@@ -45,7 +45,7 @@ class Outcome:
     """What a unit of work leaves behind; all of it becomes visible together, or none of it.
 
     `spent` names stored files that nobody needs any more. `away_s` seconds of its time went to
-    other units, which it let go first.
+    other units, which it let go first or worked beside.
     """
 
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -82,9 +82,9 @@ def complete(installation: Installation, claim: Claim, outcome: Outcome) -> bool
         if outcome.success is not None:
             _succeed(connection, installation, claim, outcome.success, row.metrics)
         turns.refresh(connection, claim.prediction_id)
-        own_s = took_s - outcome.away_s
+        own_s = max(0.0, took_s - outcome.away_s)
         speeds.measure(connection, row.engine, claim.kind, own_s, outcome.frames_done)
-        shares.charge(connection, row.key_id, claim.unit_id)
+        shares.charge(connection, row.key_id, claim.unit_id, outcome.away_s)
     wake_ready(installation, claim)
     announce(installation, row)
     return True

@@ -86,11 +86,11 @@ def decayed_seconds() -> ColumnElement[float]:
     return shares.c.seconds * func.power(0.5, age_s / HALF_LIFE_S)
 
 
-def charge(connection: Connection, key_id: str, unit_id: int) -> None:
-    """Adds the time since a unit was claimed; the last statement of a transaction, since keys
-    with many workers queue for this row.
+def charge(connection: Connection, key_id: str, unit_id: int, away_s: float = 0.0) -> None:
+    """Adds the time since a unit was claimed, less `away_s` that went to others; the last statement
+    of a transaction, since keys with many workers queue for this row.
     """
     started = select(units.c.started_at).where(units.c.id == unit_id).scalar_subquery()
-    spent_s = func.extract("epoch", NOW - started)
+    spent_s = func.greatest(func.extract("epoch", NOW - started) - away_s, 0)
     values = {"seconds": decayed_seconds() + func.coalesce(spent_s, 0), "at": NOW}
     connection.execute(update(shares).where(shares.c.key_id == key_id).values(**values))

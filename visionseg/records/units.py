@@ -48,6 +48,8 @@ class Claim:
     """The right to work on a unit: every write of the holder names unit, attempt and owner.
 
     `attempt` is the fencing token. It grows with each claim, so an older holder writes nothing.
+    Who claims is told `engine`, the model's name, and the `losses` of the unit: how often a worker
+    died of it.
     """
 
     unit_id: int
@@ -58,6 +60,8 @@ class Claim:
     attempt: int
     owner: str
     payload: Mapping[str, Any]
+    engine: str = ""
+    losses: int = 0
 
 
 def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUnit]) -> None:
@@ -116,7 +120,9 @@ def _leasing() -> ReturningUpdate[Any]:
         "started_at": NOW,
         "frames_done": 0,
     }
-    return update(units).where(units.c.id == first).values(values).returning(units)
+    engine = select(predictions.c.engine).where(predictions.c.id == bindparam("of"))
+    claimed = update(units).where(units.c.id == first).values(values)
+    return claimed.returning(units, engine.scalar_subquery().label("engine"))
 
 
 _LEASE = _leasing()

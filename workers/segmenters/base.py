@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from visionseg.contract.models import MODELS
 from workers.masks import Rle
 
 Rgb = npt.NDArray[np.uint8]
@@ -51,12 +52,24 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompts:
-    """What to find in one picture. `threshold` filters concept instances only."""
+    """What to find in one picture. `threshold` filters concept instances only.
+
+    Pictures `known_as` the same are the same, and a model may keep what it made of one for the
+    next; of a picture without a name nothing is kept.
+    """
 
     concepts: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
     threshold: float = 0.5
+    known_as: str = ""
+
+
+def probe(model: str) -> ImagePrompts:
+    """Prompts that the model takes, to try it with on any picture."""
+    if MODELS[model].text:
+        return ImagePrompts(concepts=("object",))
+    return ImagePrompts(points=(Point(1, 1),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,8 @@ class Segmenter(Protocol):
     name: str
     version: str
     origin: Origin
+    pictures_at_once: int
+    """So many pictures given together cost less than one by one."""
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop

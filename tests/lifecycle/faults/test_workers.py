@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.crews import until
-from tests.fakes.loading import OUT_OF_REACH, Noun
+from tests.fakes.loading import OUT_OF_REACH, TOGETHER_VARIABLE, Noun
 from tests.lifecycle.faults.conftest import Plant, kill
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.ids import PredictionId
@@ -109,6 +109,21 @@ def test_a_unit_that_kills_its_workers_fails_after_three_and_others_go_on(
     for other in others:
         plant.succeeded(other)
     assert worker.runs
+
+
+def test_a_picture_that_kills_its_worker_takes_the_others_of_its_batch_down_once(
+    plant: Plant,
+) -> None:
+    for worker in plant.crew.workers:
+        worker.kill()
+    others = [plant.client.image() for _ in range(3)]
+    poison = plant.client.image(prompt=Noun.FATAL)
+    others += [plant.client.image() for _ in range(2)]
+    batching = plant.crew.start(also={TOGETHER_VARIABLE: "8"})
+    record = plant.finished(poison)
+    assert (record.status, record.error_code) == (Status.FAILED, ErrorCode.WORKER_LOST)
+    assert [plant.succeeded(other).logs.count("worker lost") for other in others] == [1] * 5
+    batching.kill()
 
 
 def test_a_worker_told_to_stop_and_told_again_gives_its_unit_back_uncounted(

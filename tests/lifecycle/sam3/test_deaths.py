@@ -92,9 +92,9 @@ def test_a_worker_told_to_stop_hands_over_right_where_it_stands(
     heard: list[Callable[[], bool]] = []
     run = bench._run
 
-    def running(claimed: Claim, watch: Any, give_way: Any) -> Any:
+    def running(claimed: Claim, watch: Any, *others: Any) -> Any:
         heard.append(watch.should_stop)
-        return run(claimed, watch, give_way)
+        return run(claimed, watch, *others)
 
     def leave(index: int) -> None:
         seen[index] += 1

@@ -7,6 +7,6 @@ from workers.segmenters.base import Segmenter
 from workers.segmenters.lite.segmenter import LiteSegmenter
 
 
-def load(settings: Models) -> Segmenter:
+def load(settings: Models, _name: str) -> Segmenter:
     """The embedded model, ready. Raises `WeightsError`, saying what to run, without its files."""
     return LiteSegmenter(settings.cache, settings.threads)

@@ -43,6 +43,7 @@ class LiteSegmenter:
 
     name = "embedded/lite"
     version = VERSION
+    pictures_at_once = 1
 
     def __init__(self, weights_folder: Path, threads: int) -> None:
         cv2.setNumThreads(1)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from workers.segmenters.base import Box, Point, Rgb
+from workers.segmenters.recent import Kept, seen_once
 from workers.segmenters.sam3.differences import Differences
 from workers.segmenters.sam3.features import Detections, Features, Words, joined
+from workers.segmenters.sam3.marking import Marked, best_mask
+from workers.segmenters.sam3.pictures import as_pixels
 from workers.segmenters.sam3.precision import Numerics
 from workers.segmenters.sam3.relief import in_batches
 from workers.segmenters.sam3.tracking import TrackingModel
@@ -26,40 +25,6 @@ MOST_TOKENS = 32
 """Of a concept: the text encoder reads no further."""
 
 _WORDS_KEPT = 256  # concepts; 64 kB each
-_PICTURES_KEPT = 2  # about 150 MB each
-V = TypeVar("V")
-
-
-class Kept(Generic[V]):
-    """The values used last, by key."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[str, V] = OrderedDict()
-
-    def get(self, key: str) -> V | None:
-        """The value, if it is kept."""
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def put(self, key: str, value: V) -> V:
-        """Keeps a value in place of the one used longest ago."""
-        self._values[key] = value
-        while len(self._values) > self._most:
-            self._values.popitem(last=False)
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """The best mask for marks: low-resolution logits, height x width, and its score 0-1."""
-
-    logits: Tensor
-    score: float
 
 
 class Network:
@@ -83,7 +48,11 @@ class Network:
         self._numerics = numerics
         self._processor = processor
         self._words: Kept[Words] = Kept(_WORDS_KEPT)
-        self._pictures: Kept[Features] = Kept(_PICTURES_KEPT)
+        self.keep_pictures(0)
+
+    def keep_pictures(self, most: int) -> None:
+        """Keeps the features of so many pictures from now on, about 150 MB each."""
+        self._pictures: Kept[Features] = Kept(most)
 
     @property
     def differences(self) -> Differences:
@@ -101,15 +70,7 @@ class Network:
 
     def pixels(self, pictures: Sequence[Rgb]) -> Tensor:
         """Pictures of any sizes as the model takes them: pictures x 3 x side x side."""
-        tensors = [torch.tensor(np.moveaxis(picture, 2, 0)) for picture in pictures]
-        prepared = self._processor.image_processor(
-            images=tensors,
-            return_tensors="pt",
-            input_data_format="channels_first",
-            device=self.device,
-        )
-        values: Tensor = prepared["pixel_values"]
-        return values
+        return as_pixels(self._processor.image_processor, pictures, self.device)
 
     def look(self, pixels: Tensor) -> Features:
         """One pass of the vision encoder."""
@@ -118,21 +79,24 @@ class Network:
             seen.last_hidden_state, tuple(seen.fpn_hidden_states), tuple(seen.fpn_position_encoding)
         )
 
-    def look_at(self, pictures: Sequence[Rgb]) -> list[Features]:
-        """The features of each picture; one seen lately, or twice in the list, is seen once."""
-        keys = [_key(picture) for picture in pictures]
-        known = {key: found for key in keys if (found := self._pictures.get(key)) is not None}
-        unseen = {key: one for key, one in zip(keys, pictures, strict=True) if key not in known}
-        parts = in_batches(list(unseen), self.batch, partial(self._look_at, unseen))
-        for part in parts:
-            for key, row in zip(part.values, part.result, strict=True):
-                known[key] = self._pictures.put(key, row)
-        return [known[key] for key in keys]
+    def look_at(
+        self, pictures: Sequence[Rgb], names: Sequence[str] | None = None
+    ) -> list[Features]:
+        """The features of each picture; those of one with a name that is kept are not made anew."""
+        unnamed = [""] * len(pictures)
+        return seen_once(pictures, names or unnamed, self._pictures, self.batch, self._look_apart)
+
+    def _look_apart(self, pictures: Sequence[Rgb]) -> list[Features]:
+        parts = in_batches(pictures, len(pictures), self._look_part)
+        return [one for part in parts for one in part.result]
+
+    def _look_part(self, pictures: Sequence[Rgb]) -> list[Features]:
+        seen = self.look(self.pixels(pictures))
+        return [seen.row(place).owned() for place in range(len(pictures))]
 
     def let_go(self) -> bool:
         """Lets go of the features kept of pictures; false where there were none."""
-        kept, self._pictures = self._pictures, Kept(_PICTURES_KEPT)
-        return bool(kept)
+        return self._pictures.clear()
 
     def words(self, concept: str) -> Words:
         """The text features of a concept; those of the last ones are kept."""
@@ -184,32 +148,11 @@ class Network:
     ) -> Marked:
         """The best mask of the object that clicks and a box mean, in pixels of a picture of `size`.
 
-        `maps` are the tracker's of that picture. A single click has three readings, of which the
-        likeliest is taken. `before`, height x width logits, is the mask that the clicks correct.
+        `maps` are the tracker's of that picture. `before`, height x width logits, is the mask that
+        the clicks correct.
         """
-        side = float(self.model.tracker_model.image_size)
-        scale = torch.tensor([side / size[1], side / size[0]])
-        marks: dict[str, Tensor | None] = dict.fromkeys(
-            ("input_points", "input_labels", "input_boxes", "input_masks")
-        )
-        if points:
-            clicks = torch.tensor([[[[one.x, one.y] for one in points]]]) * scale
-            labels = torch.tensor([[[int(one.positive) for one in points]]])
-            marks["input_points"] = clicks.to(self.device)
-            marks["input_labels"] = labels.to(self.device)
-        if box is not None:
-            corners = torch.tensor([[[box.x_min, box.y_min, box.x_max, box.y_max]]])
-            marks["input_boxes"] = (corners * scale.repeat(2)).to(self.device)
-        if before is not None:
-            marks["input_masks"] = before[None, None]
-        several = len(points) == 1 and box is None and before is None
-        logits, scores = self.model.marked(maps, marks, several=several)
-        best = int(scores.argmax())
-        return Marked(logits[best].float(), min(1.0, max(0.0, float(scores[best]))))
-
-    def _look_at(self, pictures: Mapping[str, Rgb], keys: Sequence[str]) -> list[Features]:
-        seen = self.look(self.pixels([pictures[key] for key in keys]))
-        return [seen.row(place).owned() for place in range(len(keys))]
+        views = self.model.decoder_views(maps)
+        return best_mask(self.model.tracker_model, views, size, points, box, before)
 
     def _detect_part(
         self,
@@ -237,11 +180,6 @@ class Network:
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], return_dict=True
         )
         return Words(read.pooler_output, tokens["attention_mask"])
-
-
-def _key(picture: Rgb) -> str:
-    content = hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16)
-    return f"{picture.shape}{content.hexdigest()}"
 
 
 def _count(boxes: Tensor | None) -> int:

@@ -36,6 +36,7 @@ class Sam3Segmenter:
         self.network = network
         self.version = version
         self.origin = origin or Origin()
+        self.pictures_at_once = network.batch
 
     def segment(
         self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
@@ -77,7 +78,7 @@ class Sam3Segmenter:
     def _finders(
         self, images: Sequence[Rgb], asked: Sequence[ImagePrompts]
     ) -> Iterator[PictureFinder]:
-        seen = self.network.look_at(images)
+        seen = self.network.look_at(images, [one.known_as for one in asked])
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         pairs = [(place, word) for place, one in enumerate(asked) for word in one.concepts]
         device = self.network.device

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from workers.segmenters.base import Box, Point, VideoPrompts
 from workers.segmenters.combine import check_point, clip_box
-from workers.segmenters.sam3.network import Marked, Network
+from workers.segmenters.sam3.marking import Marked
+from workers.segmenters.sam3.network import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def save_state(now: Following, version: str) -> bytes:
 def load_state(state: bytes, version: str, session: FlatSession, device: torch.device) -> Following:
     """The state saved by `save_state`, in a new session; `ValueError` where it is none of ours."""
     try:
-        facts = json.loads(_metadata(state)["facts"])
+        facts = json.loads(metadata_of(state)["facts"])
         tensors = load(state)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError("this is not a state of facebook/sam3") from error
@@ -112,7 +112,7 @@ def load_state(state: bytes, version: str, session: FlatSession, device: torch.d
     )
 
 
-def _metadata(state: bytes) -> dict[str, str]:
+def metadata_of(state: bytes) -> dict[str, str]:
     """safetensors reads metadata from files only; in bytes it stands in the JSON at the start."""
     length = int.from_bytes(state[:8], "little")
     header = json.loads(state[8 : 8 + length])

@@ -77,32 +77,19 @@ class TrackingModel(Sam3VideoModel):  # type: ignore[misc]  # transformers has n
         maps, positions = self.get_vision_features_for_tracker(vision_embeds=seen)
         return list(maps), list(positions)
 
-    def marked(
-        self, maps: Sequence[Tensor], marks: Mapping[str, Tensor | None], *, several: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Masks for marks on one picture: logits n x height x width and scores n, n 1 or 3.
+    def decoder_views(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The tracker's maps of one picture as its mask decoder takes them without a memory.
 
-        `maps` are the tracker's of that picture; `marks` the prompt encoder's input_points,
-        input_labels, input_boxes and input_masks; `several` asks for three readings.
+        `maps` are patches x 1 x channels, the views 1 x channels x height x width.
         """
         tracker = self.tracker_model
-        sizes = tracker.backbone_feature_sizes
         views = [
             level.permute(1, 2, 0).view(1, -1, *size)
-            for level, size in zip(maps, sizes, strict=True)
+            for level, size in zip(maps, tracker.backbone_feature_sizes, strict=True)
         ]
         if self.differences.no_memory:
             views[-1] = views[-1] + tracker.no_memory_embedding.view(1, -1, 1, 1)
-        sparse, dense = tracker.prompt_encoder(**marks)
-        logits, scores, _, _ = tracker.mask_decoder(
-            image_embeddings=views[-1],
-            image_positional_embeddings=tracker.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=several,
-            high_resolution_features=views[:-1],
-        )
-        return logits[0, 0], scores[0, 0]
+        return views
 
     def likely(self, found: Detections, threshold: float) -> Detections:
         """The detections over the threshold, without those that overlap a better one."""

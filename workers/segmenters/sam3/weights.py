@@ -1,8 +1,9 @@
-"""The network read from a folder that transformers can load."""
+"""Networks read from folders that transformers can load."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,19 +24,34 @@ def read_network(
 
     Raises `WeightsError` where the folder holds something else, or not all of it.
     """
+    model, processor = read_model(TrackingModel, Sam3VideoProcessor, folder, numerics, "SAM3")
+    model.differences = differences or Differences()
+    return Network(model, processor, numerics, batch)
+
+
+def read_model(
+    kind: Any,  # noqa: ANN401 - transformers has no types
+    processor_kind: Any,  # noqa: ANN401 - likewise
+    folder: Path,
+    numerics: Numerics,
+    title: str,
+) -> tuple[Any, Any]:
+    """A model of transformers and its processor, on the device, not to be trained.
+
+    Raises `WeightsError` where the folder holds something else, or not all of what `title` names.
+    """
     logging.disable_progress_bar()
     try:
-        processor = Sam3VideoProcessor.from_pretrained(folder, local_files_only=True)
-        model, told = TrackingModel.from_pretrained(
+        processor = processor_kind.from_pretrained(folder, local_files_only=True)
+        model, told = kind.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise WeightsError(f"{folder} holds no SAM3 that can be loaded: {error}") from error
+        raise WeightsError(f"{folder} holds no {title} that can be loaded: {error}") from error
     if told["missing_keys"]:
         some = ", ".join(sorted(told["missing_keys"])[:3])
-        raise WeightsError(f"{folder} lacks weights of SAM3: {some}")
-    model.differences = differences or Differences()
+        raise WeightsError(f"{folder} lacks weights of {title}: {some}")
     model.eval().requires_grad_(requires_grad=False)
     if numerics.bfloat16:
         cast_heavy_weights(model)
-    return Network(model.to(numerics.device), processor, numerics, batch)
+    return model.to(numerics.device), processor

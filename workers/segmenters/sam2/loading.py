@@ -1,0 +1,34 @@
+"""Loading SAM 2.1 from a folder of its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visionseg.config import Models
+from workers.segmenters.sam3.loading import check, choose_numerics, origin_of, tell, warm_up
+
+if TYPE_CHECKING:
+    from workers.segmenters.sam2.segmenter import Sam2Segmenter
+
+
+def load(settings: Models, name: str) -> Sam2Segmenter:
+    """The model, ready, from what MODEL_WEIGHTS names; nothing is fetched.
+
+    Raises as `workers.segmenters.sam3.loading.load` does.
+    """
+    segmenter = _load(check(settings, name), settings, name)
+    if settings.sam3_warm_up:
+        warm_up(segmenter)
+    return segmenter
+
+
+def _load(folder: Path, settings: Models, name: str) -> Sam2Segmenter:
+    numerics, batch = choose_numerics(settings)
+    from workers.segmenters.sam2.network import read_tracker  # noqa: PLC0415 - it imports torch
+    from workers.segmenters.sam2.segmenter import Sam2Segmenter  # noqa: PLC0415 - likewise
+
+    network = read_tracker(folder, numerics, batch)
+    network.keep_pictures(settings.sam3_pictures_kept)
+    told, origin = tell(folder, numerics, batch), origin_of(folder, numerics)
+    return Sam2Segmenter(name, network, told, origin)

@@ -1,0 +1,26 @@
+"""Pictures as the models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.segmenters.base import Rgb
+
+
+def as_pixels(
+    image_processor: Any,  # noqa: ANN401 - transformers' processors have no type
+    pictures: Sequence[Rgb],
+    device: torch.device,
+) -> Tensor:
+    """Pictures of any sizes as a model takes them: pictures x 3 x side x side."""
+    tensors = [torch.tensor(np.moveaxis(picture, 2, 0)) for picture in pictures]
+    prepared = image_processor(
+        images=tensors, return_tensors="pt", input_data_format="channels_first", device=device
+    )
+    values: Tensor = prepared["pixel_values"]
+    return values
