@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.media.ffmpeg import ffmpeg
 from workers.masks import Rle, encode
 from workers.media.limits import JailMode, Limits
 
@@ -38,6 +37,7 @@ RECIPES: dict[str, list[str]] = {
     "hidden.webm": [*PICTURE, "-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16"],
     "packed.avi": [*PICTURE, "-c:v", "mpeg4", "-bf", "2", "-q:v", "5"],
     "moving.gif": [*PICTURE, "-vf", "fps=10,scale=80:60"],
+    "moving.webp": [*PICTURE, "-vf", "fps=10,scale=80:60", "-c:v", "libwebp_anim"],
     "turned.mp4": ["-display_rotation", "90", "-i", "cfr.mp4", "-c", "copy"],
     "turned180.mp4": ["-display_rotation", "180", "-i", "cfr.mp4", "-c", "copy"],
     "odd.mp4": [*PICTURE, "-vf", "scale=161:91", "-pix_fmt", "yuv444p", "-c:v", "libx264"],
@@ -81,8 +81,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         if parent:
             make(parent)
         if not path.exists():
-            ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-            subprocess.run([*ffmpeg, *RECIPES[name], name], check=True, cwd=folder)
+            assert ffmpeg([*RECIPES[name], name], folder)
         return path
 
     return make
