@@ -37,7 +37,15 @@ DOCUMENTS = [
 ]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 SECTIONS = ["Status", "Context", "Decision", "Consequences"]
-TRANSLATED = ("inputs.md", "models.md", "operating.md", "prompts.md", "video.md", "webhooks.md")
+TRANSLATED = (
+    "inputs.md",
+    "models.md",
+    "operating.md",
+    "prompts.md",
+    "sam3.md",
+    "video.md",
+    "webhooks.md",
+)
 PICTURE_LIMIT_BYTES = 450_000
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
+from tests.documents import ROOT, rows
 from tests.fakes.tiny_sam3 import film
 from tests.sam3.conftest import MakeNetwork
 from tests.sam3.films import CALM, CONCEPTS, Seen, Watched, follow, never, settle
@@ -110,6 +111,13 @@ def test_all_objects_go_through_the_tracker_in_one_batch(
         follow(network, FILM[:2], CONCEPTS)
         calls.append(batches)
     assert calls == [[1, 1, 1, 1], [4]]
+
+
+@pytest.mark.parametrize("path", ["docs/sam3.md", "docs/zh/sam3.md"])
+def test_the_document_names_every_difference_in_its_order(path: str) -> None:
+    first = {"docs/sam3.md": "field", "docs/zh/sam3.md": "字段"}[path]
+    told = [row[0] for row in rows(ROOT / path, first)]
+    assert told == [field.name for field in fields(Differences)]
 
 
 def test_all_differences_are_on_in_the_product(make_network: MakeNetwork) -> None:
