@@ -113,5 +113,6 @@ def test_provenance_goes_with_the_prediction(
 ) -> None:
     made = client.image()
     bench.take_a_turn()
+    _provenance(client, made)
     delete(installation, made)
     assert client.read(made).provenance is None
