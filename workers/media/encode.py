@@ -59,7 +59,7 @@ class PieceWriter:
         return self
 
     def write(self, planes: Planes, pts: int) -> None:
-        """Takes the next frame, copying it; waits while the encoder is behind.
+        """Takes the next frame, whose planes must not change any more; waits for a slow encoder.
 
         `pts` is in the source's time base.
         """
@@ -67,8 +67,10 @@ class PieceWriter:
             raise self._error
         if self._first_pts is None:
             self._first_pts = pts
-        # from_numpy_buffer would save the copy, but cuts heights down to multiples of 4.
-        frame = VideoFrame.from_ndarray(planes, format="yuv420p")
+        # from_numpy_buffer saves a copy, but cuts heights down to multiples of 4.
+        whole = planes.shape[0] % 6 == 0
+        make = VideoFrame.from_numpy_buffer if whole else VideoFrame.from_ndarray
+        frame = make(planes, format="yuv420p")
         frame.pts = (pts - self._first_pts) * self._plan.time_base.numerator
         frame.time_base = Fraction(1, self._plan.time_base.denominator)
         self._frames.put(frame)
