@@ -113,6 +113,21 @@ def test_frames_on_which_an_object_was_hardly_seen_are_not_remembered(
     assert chosen != recent
 
 
+@pytest.mark.parametrize(
+    ("chosen", "maps", "pointers"),
+    [(True, (0, 4, 3, 2, 1), (15, 1, 2, 3)), (False, (0, 1), (15, 1, 12, 13, 14))],
+)
+def test_chosen_frames_are_read_by_their_rank_and_recent_ones_by_their_age(
+    chosen: bool, maps: tuple[int, ...], pointers: tuple[int, ...]
+) -> None:
+    outputs = {
+        "cond_frame_outputs": {0: _output(1.0)},
+        "non_cond_frame_outputs": {frame: _output(1.0) for frame in (1, 2, 3, 14)},
+    }
+    reading = together._reading(0, outputs, 15, chosen=chosen)
+    assert (reading.ages, reading.pointer_ages) == (maps, pointers)
+
+
 def test_what_a_frame_is_worth_is_how_sure_the_object_is_times_how_well_its_mask_fits() -> None:
     scores = torch.tensor([-2.0, 0.0, 2.0, 8.0])
     fits = torch.tensor([0.9, 0.9, 0.5, 0.8])
