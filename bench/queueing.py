@@ -113,10 +113,10 @@ def plant(folder: Path) -> Iterator[Installation]:
 
 @contextmanager
 def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """A worker program in this folder, ended afterwards."""
+    """A program of the service, ended afterwards."""
     process = subprocess.Popen(
         command,
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1],
         env={**os.environ, **environment},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -128,16 +128,23 @@ def program(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
         process.wait(60)
 
 
-def worker(installation: Installation) -> AbstractContextManager[None]:
-    """Our worker for pictures."""
+def our_environment(installation: Installation) -> dict[str, str]:
+    """What our programs are started with."""
     services = installation.settings.services
-    environment = {
+    return {
         "VISIONSEG_DATABASE_URL": services.database_url,
         "VISIONSEG_REDIS_URL": services.redis_url,
         "VISIONSEG_BROKER_URL": services.broker_url,
         "VISIONSEG_HOME": str(installation.settings.storage.home),
     }
-    return program((sys.executable, "-m", "workers", "--lanes", Lane.IMAGES), environment)
+
+
+def worker(
+    installation: Installation, lanes: Sequence[Lane], module: str = "workers"
+) -> AbstractContextManager[None]:
+    """A worker of ours, of one process."""
+    command = (sys.executable, "-m", module, "--lanes", ",".join(lanes))
+    return program(command, our_environment(installation))
 
 
 def bare_worker(installation: Installation) -> AbstractContextManager[None]:
@@ -153,7 +160,7 @@ def bare_worker(installation: Installation) -> AbstractContextManager[None]:
         "-m",
         "celery",
         "--app",
-        "queueing:bare",
+        "bench.queueing:bare",
         "worker",
         "--concurrency",
         "1",
@@ -286,7 +293,7 @@ def main() -> None:
         client, submit_bare, uri = Client(installation), bare_submit(installation), picture_uri()
         with bare_worker(installation):
             plain = latencies_s(installation, submit_bare, BARE_STARTED)
-        with worker(installation):
+        with worker(installation, [Lane.IMAGES]):
             found = latencies_s(installation, lambda: client.image(uri), CLAIMED)
         _print_rates(client, submit_bare)
         print(f"\n{'':<46}{'p50':>12}{'p99':>12}")

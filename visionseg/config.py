@@ -167,6 +167,9 @@ class Lease(_Section):
     stall_s: float = Field(default=90.0, description="Without progress: the lease is not renewed")
     sweep_s: float = 5.0
     turn_s: float = Field(default=20.0, description="A worker's seconds of claims for one hint")
+    pictures_share: float = Field(
+        default=0.8, gt=0, le=1, description="Of a process's time, while other work waits"
+    )
     max_transient: int = Field(default=4, description="Tries of a unit that fails in passing")
     max_losses: int = Field(default=3, description="Worker deaths of one unit at the same frame")
     max_attempts: int = 10

@@ -25,7 +25,7 @@ from visionseg.records import units, workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.hosts import owner_is_alive, this_host
 from workers.pulse import Pulses
-from workers.tasks import LANES_VARIABLE, MODELS_VARIABLE, PULSES_VARIABLE, WORKER_VARIABLE
+from workers.tasks import LANES_VARIABLE, MODELS_VARIABLE, PULSES_VARIABLE
 
 log = structlog.get_logger(__name__)
 BEAT_EVERY_S = 5.0
@@ -68,9 +68,9 @@ class Parent:
             thread.start()
 
     def beat(self) -> None:
-        """Writes the worker's row anew."""
+        """Writes the worker's row anew; whoever set its `draining` has it stop."""
         with self._installation.database.begin() as connection:
-            workers.beat(
+            draining = workers.beat(
                 connection,
                 self.id,
                 host=self._host,
@@ -80,6 +80,8 @@ class Parent:
                 version=installed_version(),
                 processes=self._processes,
             )
+        if draining:
+            self.pulses.stop()
 
     def reap(self) -> None:
         """Frees the units of processes of this host that died, without waiting for the lease."""
@@ -101,7 +103,8 @@ class Parent:
                 os.kill(pid, signal.SIGKILL)
 
     def drain(self) -> None:
-        """Tells the children to give their units back and take no more."""
+        """Tells the children to give their units back and take no more, and all who look."""
+        self.pulses.stop()
         with self._installation.database.begin() as connection:
             workers.drain(connection, self.id)
 
@@ -127,7 +130,6 @@ def run_worker(
     parent = Parent(assemble(settings, "visionseg worker parent"), lanes, processes, models)
     os.environ[LANES_VARIABLE] = ",".join(lanes)
     os.environ[MODELS_VARIABLE] = ",".join(models)
-    os.environ[WORKER_VARIABLE] = parent.id
     os.environ[PULSES_VARIABLE] = str(parent.pulses.folder)
     app = make_app(settings.services.broker_url, publisher=False, include=("workers.tasks",))
     parent.start()

@@ -18,6 +18,7 @@ from visionseg.queue.lanes import Lane, UnitKind
 from visionseg.records import predictions
 from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
+from workers.balance import Balance
 from workers.duty import Watch, perform
 from workers.jobs import assemble, chunk, fetch, image, ingest, plan, render
 from workers.jobs.work import Warm, Work
@@ -47,8 +48,12 @@ class Bench:
     segmenters: Mapping[str, Segmenter]
     draining: Callable[[], bool]
     warm: Warm = field(default_factory=Warm)
-    _gave_way_at: float = 0.0
+    _since: float = 0.0
     _away_s: float = 0.0
+    _balance: Balance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._balance = Balance(self.installation.settings.lease.pictures_share)
 
     def take_a_turn(self) -> None:
         """Claims and performs units for about `turn_s`, or until there are none for this worker.
@@ -59,18 +64,41 @@ class Bench:
         until = time.monotonic() + self.installation.settings.lease.turn_s
         try:
             while not self.draining():
-                claimed = self._claim(self.lanes)
+                claimed = self._claim_next()
                 if claimed is None:
                     return
-                if claimed.kind == UnitKind.IMAGE:
-                    self._perform_pictures(claimed)
-                else:
-                    self._perform(claimed, self._give_way)
+                self._perform_in_turn(claimed)
                 if time.monotonic() > until:
                     self.installation.hints.wake(Lane(claimed.lane))
                     return
         except DATABASE_AWAY as error:
             log.warning("turn_broken_off", error=str(error))
+
+    def _claim_next(self) -> Claim | None:
+        """In the order of the lanes; pictures last while they owe time to what else waits."""
+        if self._balance.is_due:
+            others = [lane for lane in self.lanes if lane is not Lane.IMAGES]
+            if (found := self._claim(others)) is not None:
+                return found
+            self._balance.forgive()
+        return self._claim(self.lanes)
+
+    def _perform_in_turn(self, claimed: Claim) -> None:
+        self._since = time.monotonic()
+        if claimed.kind == UnitKind.IMAGE:
+            self._perform_pictures(claimed)
+        else:
+            self._perform(claimed, self._give_way)
+        self._count(claimed)
+
+    def _count(self, claimed: Claim | None = None) -> None:
+        """Charges the time since the last count to `claimed`, or else to a video."""
+        now = time.monotonic()
+        if claimed is not None and claimed.lane == Lane.IMAGES:
+            self._balance.add_pictures(now - self._since)
+        else:
+            self._balance.add_others(now - self._since)
+        self._since = now
 
     def _claim(self, lanes: Sequence[Lane], engines: Collection[str] | None = None) -> Claim | None:
         lease_s = self.installation.settings.lease.lease_s
@@ -78,17 +106,25 @@ class Bench:
         return claim(self.installation.database, lanes, able, self.owner, lease_s)
 
     def _give_way(self) -> None:
-        """Performs the pictures that wait, so that a video never holds them up for long."""
+        """Performs the pictures that wait, so that a video never holds them up for long.
+
+        Pictures without end take their share of the time and no more.
+        """
         if Lane.IMAGES not in self.lanes:
             return
-        if time.monotonic() - self._gave_way_at <= GIVE_WAY_EVERY_S:
+        if time.monotonic() - self._since <= GIVE_WAY_EVERY_S:
             return
-        began = time.monotonic()
+        self._count()
+        began = self._since
         with suppress(*DATABASE_AWAY):  # the video goes on; its own watch tells if it is lost
-            while (claimed := self._claim([Lane.IMAGES])) is not None:
+            while not self._balance.is_due:
+                claimed = self._claim([Lane.IMAGES])
+                if claimed is None:
+                    break
                 self._perform_pictures(claimed)
-        self._gave_way_at = time.monotonic()
-        self._away_s += self._gave_way_at - began
+                self._count(claimed)
+        self._since = time.monotonic()
+        self._away_s += self._since - began
 
     def _perform_pictures(self, first: Claim) -> None:
         """Performs a picture, together with those that wait for the same model or come soon.

@@ -1,4 +1,4 @@
-"""Which pool processes can still run: each shows a pulse that its parent feels.
+"""What a parent and its pool processes tell each other by files: a pulse, and when to stop.
 
 A computation that keeps the interpreter's lock, or a frozen process, cannot end itself, and no
 thread of it can say so. The pulse needs nothing but that lock: no database and no clock, so that
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PULSE_EVERY_S = 0.25
+_SERVING = "serving"
 LOOKS = 3
 """So often in a row a process must be found silent: one that woke up with its parent may beat."""
 
@@ -38,6 +39,11 @@ def show_pulse(folder: Path) -> None:
     threading.Thread(target=beat, name="pulse", daemon=True).start()
 
 
+def is_to_stop(folder: Path) -> bool:
+    """Whether the parent told its processes to stop, or is gone with its folder."""
+    return not (folder / _SERVING).exists()
+
+
 @dataclass(slots=True)
 class _Felt:
     """What was felt of one process: its last beat, when that was new, the silent looks since."""
@@ -52,7 +58,12 @@ class Pulses:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="visionseg-pulses-"))
+        (self.folder / _SERVING).touch()
         self._felt: dict[int, _Felt] = {}
+
+    def stop(self) -> None:
+        """Tells the processes to give their units back and take no more."""
+        (self.folder / _SERVING).unlink(missing_ok=True)
 
     def silent(self, limit_s: float) -> list[int]:
         """The living processes that had no beat for `limit_s` and three looks, each told once."""

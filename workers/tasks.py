@@ -11,17 +11,15 @@ from celery import shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from visionseg.config import Settings, read_settings
-from visionseg.contract.ids import WorkerId
-from visionseg.predictions.installation import Installation, assemble
+from visionseg.predictions.installation import assemble
 from visionseg.queue.app import LOOK
 from visionseg.queue.lanes import Lane
-from visionseg.records import workers
 from visionseg.telemetry.logs import set_up_logs
 from workers.bench import Bench
 from workers.hosts import owner_name
 from workers.media import reading
 from workers.media.limits import JailMode
-from workers.pulse import show_pulse
+from workers.pulse import is_to_stop, show_pulse
 from workers.segmenters.base import Segmenter
 from workers.segmenters.registry import ENGINES
 from workers.senders import send_for_a_turn
@@ -29,7 +27,6 @@ from workers.senders import send_for_a_turn
 log = structlog.get_logger(__name__)
 LANES_VARIABLE = "VISIONSEG_WORKER_LANES"
 MODELS_VARIABLE = "VISIONSEG_WORKER_MODELS"
-WORKER_VARIABLE = "VISIONSEG_WORKER_ID"
 PULSES_VARIABLE = "VISIONSEG_WORKER_PULSES"
 _bench: list[Bench] = []
 
@@ -50,19 +47,14 @@ def open_bench(settings: Settings) -> Bench:
     if set(lanes) - {Lane.FETCH, Lane.DELIVERY}:
         reading.warm_up(JailMode(settings.limits.jail))
     installation = assemble(settings, "visionseg worker")
-    worker_id = WorkerId(os.environ[WORKER_VARIABLE])
+    parent = Path(os.environ[PULSES_VARIABLE])
     return Bench(
         installation=installation,
         lanes=lanes,
         owner=owner_name(),
         segmenters=load_segmenters(settings),
-        draining=lambda: _is_draining(installation, worker_id),
+        draining=lambda: is_to_stop(parent),
     )
-
-
-def _is_draining(installation: Installation, worker_id: WorkerId) -> bool:
-    with installation.database.connect() as connection:
-        return workers.is_draining(connection, worker_id)
 
 
 @worker_process_init.connect

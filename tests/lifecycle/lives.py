@@ -14,7 +14,7 @@ from sqlalchemy import text
 from tests.lifecycle.histories import Model, World, spot_of
 from visionseg.access.keys import Caller
 from visionseg.contract.errors import ErrorCode, Refusal
-from visionseg.contract.ids import PredictionId, WorkerId
+from visionseg.contract.ids import PredictionId
 from visionseg.contract.inputs import VideoSubmission
 from visionseg.contract.models import LITE
 from visionseg.contract.status import FINAL, Status
@@ -28,7 +28,7 @@ from visionseg.predictions.installation import Installation
 from visionseg.predictions.submit import submit
 from visionseg.predictions.sweep import fail_overdue, free_expired_leases, release_held
 from visionseg.queue.lanes import CPU_LANES, GPU_LANES, LANE_OF, UnitKind
-from visionseg.records import units, workers
+from visionseg.records import units
 from visionseg.records.units import Claim, NewUnit, Standing
 
 GIVEN = {"video": "https://example.com/clip.mp4", "prompt": "dog"}
@@ -67,13 +67,9 @@ picks = st.integers(0, 5)
 class Worker:
     """A worker process. It believes in its claims until it hears otherwise."""
 
-    id: WorkerId = field(default_factory=lambda: WorkerId(f"w_{next(_numbers)}"))
+    owner: str = field(default_factory=lambda: f"host/{next(_numbers)}/1")
     frozen: bool = False
     holds: list[Claim] = field(default_factory=list)
-
-    @property
-    def owner(self) -> str:
-        return f"host/{self.id}/1"
 
 
 def _outcome(held: Claim) -> Outcome:
@@ -100,8 +96,6 @@ class Lives(RuleBasedStateMachine):
         self.crew = [Worker() for _ in range(CREW)]
         self.past: list[Claim] = []
         self.noted: list[Claim] = []
-        for worker in self.crew:
-            self._beat(worker)
         for caller in (0, 1):
             self._submit(caller, 0)
         self.world = World.seen(self.parts)
@@ -202,11 +196,8 @@ class Lives(RuleBasedStateMachine):
             worker.frozen = False
 
     def _drain(self, member: int, _pick: int) -> None:
-        """It is told to stop: it takes no more and gives back what it holds."""
+        """It is told to stop: it gives back what it holds."""
         worker = self._awake(member)
-        with self.parts.database.begin() as connection:
-            workers.drain(connection, worker.id)
-        assert self._claim(worker, worked_s=0) is None
         for held in list(worker.holds):
             self._end(held, "give back")
         self._replace(worker)
@@ -249,11 +240,7 @@ class Lives(RuleBasedStateMachine):
     # How it is done
 
     def _claim(self, worker: Worker, worked_s: int) -> Claim | None:
-        """As the bench does: nothing while draining, else the next unit of any lane."""
-        with self.parts.database.connect() as connection:
-            stopping = workers.is_draining(connection, worker.id)
-        if stopping:
-            return None
+        """As the bench does: the next unit of any lane."""
         self._write(NO_BACK_OFF)
         world = World.seen(self.parts)
         ready = self.model.claimable(world)
@@ -311,9 +298,7 @@ class Lives(RuleBasedStateMachine):
             worker.holds = [one for one in worker.holds if one is not held]
 
     def _replace(self, gone: Worker) -> None:
-        new = Worker()
-        self.crew[self.crew.index(gone)] = new
-        self._beat(new)
+        self.crew[self.crew.index(gone)] = Worker()
 
     def _awake(self, member: int) -> Worker:
         """A worker that is not frozen; a new one, if they all are."""
@@ -327,12 +312,6 @@ class Lives(RuleBasedStateMachine):
         """A worker that holds something, if any does."""
         busy = [worker for worker in self.crew if worker.holds] or self.crew
         return busy[member % len(busy)]
-
-    def _beat(self, worker: Worker) -> None:
-        with self.parts.database.begin() as connection:
-            workers.beat(
-                connection, worker.id, host="host", pid=1, lanes=[], engines=[], version="test"
-            )
 
     def _held(self, pick: int) -> list[Claim]:
         """One of what somebody awake holds, if anything is held; half of the time one of those

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -98,9 +97,43 @@ def test_a_video_looks_for_pictures_ten_times_a_second_at_most(
     """Looks cost a query each; quick batches share one."""
     monkeypatch.setattr(benches, "GIVE_WAY_EVERY_S", 3600)
     client.video(video=clip_uri, output_format="coco_rle")
-    bench = make_bench(noting)
-    bench._gave_way_at = -math.inf
-    bench.take_a_turn()
-    first, later = noting.done[: AT_ONCE + 1], noting.done[AT_ONCE + 1 :]
-    assert first == ["batch", *["picture"] * AT_ONCE]
-    assert later[:3] == ["batch"] * 3
+    make_bench(noting).take_a_turn()
+    assert noting.done[:4] == ["batch"] * 4
+
+
+class Endless(Noting):
+    """Each picture takes a second, each batch of frames too, and brings another picture."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def segment(
+        self, images: Sequence[Rgb], prompts: Sequence[ImagePrompts], should_stop: ShouldStop
+    ) -> list[list[Instance]]:
+        assert len(self.done) < 10 * BATCHES, "the video waits without end"
+        self.ask()
+        return super().segment(images, prompts, should_stop)
+
+
+def test_pictures_without_end_take_their_share_of_the_time_beside_a_video(
+    client: Client,
+    make_bench: Callable[..., Bench],
+    clip_uri: str,
+    small_chunks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ask() -> None:
+        endless.now += 1
+        client.image()
+
+    endless = Endless(ask)
+    monkeypatch.setattr(benches, "time", endless)
+    video = client.video(video=clip_uri, output_format="coco_rle")
+    client.image()
+    bench = make_bench(endless)
+    while client.read(video).status is not Status.SUCCEEDED:
+        bench.take_a_turn()
+    pictures = endless.done.count("picture")
+    assert 3 * BATCHES <= pictures <= 5 * BATCHES

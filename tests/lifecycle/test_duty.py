@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from workers.app import Parent
 from workers.bench import Bench
 from workers.duty import Reason, Watch
 from workers.hosts import owner_is_alive, owner_name, this_host
+from workers.pulse import is_to_stop
 from workers.segmenters.base import Instance
 
 
@@ -179,10 +181,26 @@ def test_a_worker_tells_that_it_lives_and_that_it_drains(installation: Installat
     parent.beat()
     with installation.database.connect() as connection:
         assert [row.id for row in workers.alive(connection)] == [parent.id]
-        assert not workers.is_draining(connection, parent.id)
+        assert not is_to_stop(parent.pulses.folder)
     parent.drain()
+    assert is_to_stop(parent.pulses.folder)
     with installation.database.begin() as connection:
-        assert workers.is_draining(connection, parent.id)
+        assert [row.draining for row in workers.alive(connection)] == [True]
         workers.leave(connection, parent.id)
         assert workers.alive(connection) == []
-        assert workers.is_draining(connection, parent.id)
+    parent.pulses.close()
+
+
+def test_a_worker_hears_from_its_row_that_it_is_to_stop(installation: Installation) -> None:
+    parent = Parent(installation, [Lane.MEDIA])
+    parent.beat()
+    assert not is_to_stop(parent.pulses.folder)
+    with installation.database.begin() as connection:
+        workers.drain(connection, parent.id)
+    parent.beat()
+    assert is_to_stop(parent.pulses.folder)
+    parent.pulses.close()
+
+
+def test_processes_whose_parent_is_gone_with_its_folder_stop(tmp_path: Path) -> None:
+    assert is_to_stop(tmp_path / "gone")

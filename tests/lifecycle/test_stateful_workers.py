@@ -14,7 +14,7 @@ from visionseg.access.keys import Bounds, authenticate
 from visionseg.contract.status import Status
 from visionseg.predictions import finish
 from visionseg.predictions.installation import Installation
-from visionseg.records import predictions, shares, turns, units, workers
+from visionseg.records import predictions, shares, turns, units
 from visionseg.records.tables import units as rows
 from visionseg.records.units import Claim
 
@@ -80,7 +80,6 @@ FAULTS = {
     "nobody says that it let go": (predictions, "release", _no),
     "a done unit is not known as done": (units, "is_done", _no),
     "work costs nothing": (shares, "charge", _nothing),
-    "a worker that does not hear a stop": (workers, "is_draining", _no),
 }
 
 

@@ -63,7 +63,7 @@ def test_a_process_that_ended_is_forgotten_whoever_has_its_id_now(pulses: Pulses
         process.wait()
         for _ in range(5):
             assert pulses.silent(0) == []
-        assert not list(pulses.folder.iterdir())
+        assert not (pulses.folder / str(process.pid)).exists()
 
 
 def test_a_process_shows_no_pulse_after_its_parent_and_takes_the_folder_away() -> None:

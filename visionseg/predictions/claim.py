@@ -65,10 +65,12 @@ def _claim_in(
         claimed = units.lease(connection, prediction_id, lane, owner, lease_s)
         if claimed is None:
             continue
+        stage = STAGES.get(UnitKind(claimed.kind))
+        told = {} if stage is None else {"stage": stage}
         if status == Status.STARTING:
-            predictions.move(connection, prediction_id, Status.PROCESSING)
-        if stage := STAGES.get(UnitKind(claimed.kind)):
-            predictions.annotate(connection, prediction_id, stage=stage)
+            predictions.move(connection, prediction_id, Status.PROCESSING, **told)
+        else:
+            predictions.annotate(connection, prediction_id, **told)
         turns.serve(connection, prediction_id, lane)
         turns.refresh(connection, prediction_id)
         return claimed, False

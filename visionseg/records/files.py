@@ -72,10 +72,13 @@ def add(
     new: Sequence[NewFile],
 ) -> None:
     """Names the files of a prediction."""
-    for file in new:
-        values = {"id": new_file_id(), "organisation_id": organisation_id}
-        statement = insert(files).values(**_columns(file), **values, prediction_id=prediction_id)
-        connection.execute(statement)
+    owner = {"organisation_id": organisation_id, "prediction_id": prediction_id}
+    rows = [{"id": new_file_id(), **_columns(file), **owner} for file in new]
+    if rows:
+        connection.execute(_ADD, rows)
+
+
+_ADD = insert(files)
 
 
 def add_upload(

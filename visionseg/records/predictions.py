@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from visionseg.contract.events import WebhookEvent
 from visionseg.contract.ids import KeyId, OrganisationId, PredictionId
@@ -81,13 +83,10 @@ def move(
     Returns the row as it is now, or None: someone else moved it, and the caller stops quietly.
     """
     stamp = "completed_at" if target in FINAL else "started_at"
-    statement = (
-        update(predictions)
-        .where(predictions.c.id == prediction_id, predictions.c.status.in_(sources(target)))
-        .values(status=target, **{stamp: NOW}, **values)
-        .returning(predictions)
-    )
-    row = connection.execute(statement).one_or_none()
+    given: dict[str, object] = {"prediction_id": prediction_id, "target": target}
+    given["sources"] = sources(target)
+    given |= {f"new_{name}": value for name, value in values.items()}
+    row = connection.execute(_moving(stamp, *values), given).one_or_none()
     if row is not None:
         event = "completed" if target in FINAL else "start"
         add_event(connection, prediction_id, event, {"status": target})
@@ -95,6 +94,22 @@ def move(
             for told in TOLD[target]:
                 deliveries.tell(connection, prediction_id, told)
     return row
+
+
+@cache
+def _moving(stamp: str, *names: str) -> ReturningUpdate[Any]:
+    c = predictions.c
+    values = {"status": bindparam("target"), stamp: NOW}
+    values |= {name: bindparam(f"new_{name}") for name in names}
+    return (
+        update(predictions)
+        .where(
+            c.id == bindparam("prediction_id"),
+            c.status.in_(bindparam("sources", expanding=True)),
+        )
+        .values(values)
+        .returning(predictions)
+    )
 
 
 TOLD: Mapping[Status, Sequence[WebhookEvent]] = {
@@ -122,12 +137,15 @@ def lock(connection: Connection, prediction_id: PredictionId) -> Record | None:
 
 def lock_if_open(connection: Connection, prediction_id: PredictionId) -> str | None:
     """The status of an open prediction, its row locked; None if it is final or locked."""
-    statement = (
-        select(predictions.c.status)
-        .where(predictions.c.id == prediction_id, predictions.c.status.in_(OPEN))
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(statement).scalar_one_or_none()
+    asked = {"prediction_id": prediction_id}
+    return connection.execute(_LOCK_IF_OPEN, asked).scalar_one_or_none()
+
+
+_LOCK_IF_OPEN = (
+    select(predictions.c.status)
+    .where(predictions.c.id == bindparam("prediction_id"), predictions.c.status.in_(OPEN))
+    .with_for_update(skip_locked=True)
+)
 
 
 def annotate(connection: Connection, prediction_id: PredictionId, **values: object) -> None:

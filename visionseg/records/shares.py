@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    bindparam,
     exists,
     func,
     insert,
@@ -60,17 +61,23 @@ def take_room(connection: Connection, prediction_id: PredictionId) -> bool:
     A capped key's row stays locked until the transaction ends, so that two claims do not both take
     the last place; false, too, while another transaction holds it.
     """
-    key_id = select(predictions.c.key_id).where(
-        predictions.c.id == prediction_id, ~predictions.c.dry_run
-    )
-    own = shares.c.key_id == key_id.scalar_subquery()
-    cap = connection.execute(select(shares.c.max_running).where(own)).scalar_one_or_none()
+    asked = {"prediction_id": prediction_id}
+    cap = connection.execute(_CAP, asked).scalar_one_or_none()
     if cap is None:
         return True
-    taken = select(shares.c.key_id).where(own).with_for_update(skip_locked=True)
-    if connection.execute(taken).one_or_none() is None:
+    taken = select(shares.c.key_id).where(_OWN).with_for_update(skip_locked=True)
+    if connection.execute(taken, asked).one_or_none() is None:
         return False
-    return not connection.execute(select(at_cap()).select_from(shares).where(own)).scalar_one()
+    is_full = select(at_cap()).select_from(shares).where(_OWN)
+    return not connection.execute(is_full, asked).scalar_one()
+
+
+_OWN = shares.c.key_id == (
+    select(predictions.c.key_id)
+    .where(predictions.c.id == bindparam("prediction_id"), ~predictions.c.dry_run)
+    .scalar_subquery()
+)
+_CAP = select(shares.c.max_running).where(_OWN)
 
 
 def decayed_seconds() -> ColumnElement[float]:

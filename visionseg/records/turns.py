@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     Select,
     bindparam,
     case,
@@ -20,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -110,14 +110,15 @@ def next_jobs(
     priority, longest not served, oldest. A key at its cap of running jobs begins no new ones. It
     costs an index look-up a key, however many jobs wait.
     """
-    statement = _next_jobs(of_engines=engines is not None)
-    asked = {"lane": lane, "most": limit, "engines": list(engines or ())}
+    statement = _next_jobs(limit, of_engines=engines is not None)
+    asked = {"lane": lane, "engines": list(engines or ())}
     return list(connection.execute(statement, asked).scalars())
 
 
 @cache
-def _next_jobs(*, of_engines: bool) -> Select[Any]:
-    own = _of_one_key(of_engines=of_engines)
+def _next_jobs(limit: int, *, of_engines: bool) -> Select[Any]:
+    most: ColumnElement[int] = literal_column(str(limit))
+    own = _of_one_key(most, of_engines=of_engines)
     used = decayed_seconds() / shares.c.weight
     of_key = func.row_number().over(partition_by=shares.c.key_id, order_by=_order(own.c))
     return (
@@ -125,14 +126,16 @@ def _next_jobs(*, of_engines: bool) -> Select[Any]:
         .select_from(shares)
         .join(own, true())
         .order_by(used, of_key, own.c.last_served_at.asc().nulls_first(), own.c.created_at)
-        .limit(_MOST)
+        .limit(most)
     )
 
 
-_MOST = bindparam("most", type_=Integer)
+_NONE: ColumnElement[int] = literal_column("0")
+"""Constants are written out and not bound, so that one plan serves every claim: planning takes
+several times as long as the look-ups."""
 
 
-def _of_one_key(*, of_engines: bool) -> LateralFromClause:
+def _of_one_key(most: ColumnElement[int], *, of_engines: bool) -> LateralFromClause:
     """A key's next jobs: of all, or of those begun, where it may begin no more."""
     c = turns.c
     of_all = (
@@ -140,11 +143,11 @@ def _of_one_key(*, of_engines: bool) -> LateralFromClause:
         .where(
             c.lane == bindparam("lane"),
             c.key_id == shares.c.key_id,
-            c.ready > 0,
+            c.ready > _NONE,
             c.ready_at <= NOW,
         )
         .order_by(*_order(c))
-        .limit(_MOST)
+        .limit(most)
         .correlate(shares)
     )
     if of_engines:

@@ -13,7 +13,9 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
     any_,
+    bindparam,
     case,
     func,
     insert,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from visionseg.contract.ids import PredictionId
 from visionseg.contract.status import OPEN
@@ -77,37 +80,18 @@ def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUn
         for unit in new
     ]
     if rows:
-        connection.execute(insert(units), rows if len(rows) > 1 else rows[0])
+        connection.execute(_ADD, rows)
+
+
+_ADD = insert(units)
 
 
 def lease(
     connection: Connection, prediction_id: PredictionId, lane: str, owner: str, lease_s: float
 ) -> Claim | None:
     """Leases the job's first ready unit in the lane to `owner`; the caller holds the lock."""
-    first = (
-        select(units.c.id)
-        .where(
-            units.c.prediction_id == prediction_id,
-            units.c.lane == lane,
-            units.c.state == "ready",
-            units.c.not_before <= NOW,
-        )
-        .order_by(units.c.seq)
-        .limit(1)
-        .scalar_subquery()
-    )
-    values = {
-        "state": "leased",
-        "owner": owner,
-        "attempt": units.c.attempt + 1,
-        "lease_until": from_now(lease_s),
-        "started_at": NOW,
-        "frames_done": 0,
-    }
-    engine = select(predictions.c.engine).where(predictions.c.id == prediction_id)
-    claimed = update(units).where(units.c.id == first).values(**values)
-    statement = claimed.returning(units, engine.scalar_subquery().label("engine"))
-    row = connection.execute(statement).one_or_none()
+    asked = {"of": prediction_id, "in_lane": lane, "by": owner, "lease_s": lease_s}
+    row = connection.execute(_LEASE, asked).one_or_none()
     if row is None:
         return None
     return Claim(
@@ -122,6 +106,35 @@ def lease(
         row.engine,
         row.losses,
     )
+
+
+def _leasing() -> ReturningUpdate[Any]:
+    first = (
+        select(units.c.id)
+        .where(
+            units.c.prediction_id == bindparam("of"),
+            units.c.lane == bindparam("in_lane"),
+            units.c.state == "ready",
+            units.c.not_before <= NOW,
+        )
+        .order_by(units.c.seq)
+        .limit(1)
+        .scalar_subquery()
+    )
+    values = {
+        "state": "leased",
+        "owner": bindparam("by"),
+        "attempt": units.c.attempt + 1,
+        "lease_until": from_now(bindparam("lease_s", type_=Float)),
+        "started_at": NOW,
+        "frames_done": 0,
+    }
+    engine = select(predictions.c.engine).where(predictions.c.id == bindparam("of"))
+    claimed = update(units).where(units.c.id == first).values(values)
+    return claimed.returning(units, engine.scalar_subquery().label("engine"))
+
+
+_LEASE = _leasing()
 
 
 def held(claim: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -15,16 +15,15 @@ SEEN_WITHIN_S = 30
 FORGOTTEN_AFTER_S = 24 * 3600
 
 
-def beat(connection: Connection, worker_id: WorkerId, **values: object) -> None:
-    """Says that the worker lives."""
+def beat(connection: Connection, worker_id: WorkerId, **values: object) -> bool:
+    """Says that the worker lives. Returns whether it was told to stop."""
     statement = upsert(workers).values(id=worker_id, **values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": NOW})
-    )
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": NOW})
+    return bool(connection.execute(statement.returning(workers.c.draining)).scalar_one())
 
 
 def drain(connection: Connection, worker_id: WorkerId) -> None:
-    """Tells a worker's processes to give their units back and take no more."""
+    """Tells a worker to give its units back and take no more; it hears it at its next beat."""
     connection.execute(update(workers).where(workers.c.id == worker_id).values(draining=True))
 
 
@@ -42,9 +41,3 @@ def alive(connection: Connection) -> Sequence[Row[Any]]:
 def forget_old(connection: Connection) -> None:
     """Takes the rows of workers away that died long ago."""
     connection.execute(delete(workers).where(workers.c.seen_at < from_now(-FORGOTTEN_AFTER_S)))
-
-
-def is_draining(connection: Connection, worker_id: WorkerId) -> bool:
-    """Whether the worker was told to stop; also true once its row is gone."""
-    statement = select(workers.c.draining).where(workers.c.id == worker_id)
-    return bool(connection.execute(statement).scalar_one_or_none() is not False)
