@@ -97,7 +97,7 @@ class FixedCostSegmenter:
         return []
 
 
-def load(settings: Models) -> FixedCostSegmenter:
+def load(settings: Models, name: str) -> FixedCostSegmenter:
     """At once."""
     return FixedCostSegmenter()
 

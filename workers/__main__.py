@@ -28,7 +28,7 @@ def main(lanes: str, processes: int, models: str) -> None:
         names = ", ".join(Lane)
         raise click.BadParameter(f"{error}; there are: {names}") from error
     settings = read_settings()
-    loaded = _loaded(models, served(settings.models)) if set(wanted) & set(GPU_LANES) else ()
+    loaded = chosen(models, served(settings.models)) if set(wanted) & set(GPU_LANES) else ()
     try:
         if settings.limits.jail == "require":
             insist_on_walls()
@@ -39,7 +39,7 @@ def main(lanes: str, processes: int, models: str) -> None:
     sys.exit(run_worker(settings, wanted, processes, loaded))
 
 
-def _loaded(models: str, here: tuple[str, ...]) -> tuple[str, ...]:
+def chosen(models: str, here: tuple[str, ...]) -> tuple[str, ...]:
     """The models that the worker loads; raises where one is not served here."""
     names = tuple(name.strip() for name in models.split(",") if name.strip())
     for name in names:

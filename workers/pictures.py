@@ -68,8 +68,13 @@ class Gathering:
         with self._changed:
             self._changed.wait_for(lambda: not self._coming)
             self._batch, self._waiting = self._waiting, []
-        if self._batch:
+        if not self._batch:
+            return
+        try:
             self._answer(self._batch)
+        except BaseException:  # the process is told to end: nobody may wait for an answer
+            self._tell([(one, Stopped()) for one in list(self._batch)])
+            raise
 
     def leave(self) -> None:
         """A job that will not ask is waited for no more."""

@@ -20,14 +20,14 @@ def _claim(installation: Installation) -> Claim | None:
     return claim(installation.database, GPU_LANES, [LITE], "host/1/2", 30)
 
 
-def _spend(installation: Installation, held: Claim, seconds: float) -> None:
+def _spend(installation: Installation, held: Claim, seconds: float, away_s: float = 0.0) -> None:
     """Ends a unit as if it had taken so long."""
     with installation.database.begin() as connection:
         long_ago = text(
             "UPDATE units SET started_at = started_at - make_interval(secs => :s) WHERE id = :id"
         )
         connection.execute(long_ago, {"s": seconds, "id": held.unit_id})
-    outcome = Outcome(success=Success("x.png"))
+    outcome = Outcome(success=Success("x.png"), away_s=away_s)
     assert finish.complete(installation, held, outcome)
 
 
@@ -113,6 +113,18 @@ def test_a_unit_tried_again_waits_for_those_before_it_and_not_for_those_after(
     while (held := _claim(installation)) is not None:
         order.append(held.prediction_id)
     assert order == [second, first, late]
+
+
+def test_time_that_went_to_other_units_is_not_charged(
+    installation: Installation, client: Client
+) -> None:
+    client.image()
+    held = _claim(installation)
+    assert held is not None
+    _spend(installation, held, 60, away_s=50)
+    with installation.database.connect() as connection:
+        charged_s = connection.execute(text("SELECT max(seconds) FROM shares")).scalar_one()
+    assert 10 <= charged_s < 40
 
 
 def test_a_key_with_many_jobs_and_a_cap_delays_nobody(

@@ -22,6 +22,7 @@ from visionseg.predictions.cancel import cancel
 from visionseg.predictions.installation import Installation
 from workers import bench as benches
 from workers.bench import Bench
+from workers.pictures import LOOK_EVERY_S
 from workers.segmenters.base import ImagePrompts, Instance, Rgb, ShouldStop, Stopped
 
 Answer = list[list[Instance]]
@@ -294,3 +295,30 @@ def test_the_shares_of_keys_hold_from_batch_to_batch(
     assert set(order[8:10]) == set(made)
     assert order[:8] == waiting[:8]
     assert order[10:] == waiting[8:]
+
+
+def test_the_last_of_a_batch_stays_with_a_computation_that_hears_no_stop(
+    installation: Installation,
+    client: Client,
+    make_bench: Callable[..., Bench],
+    take_a_turn: Callable[[Bench], threading.Thread],
+) -> None:
+    """Its watch is what ends the process of one that never ends."""
+
+    class Deaf(Held):
+        def before_each(self, should_stop: ShouldStop) -> None:
+            self.began.set()
+            self.let_go.wait()
+
+    deaf = Deaf()
+    made = [client.image() for _ in range(3)]
+    turn = take_a_turn(make_bench(deaf))
+    assert deaf.began.wait(60)
+    for one in made:
+        cancel(installation, one)
+    until(lambda: sum(client.read(one).released_at is not None for one in made) == 2)
+    time.sleep(10 * LOOK_EVERY_S)
+    assert sum(client.read(one).released_at is not None for one in made) == 2
+    deaf.let_go.set()
+    turn.join()
+    assert all(client.read(one).released_at for one in made)

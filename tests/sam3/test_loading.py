@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import click
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,11 +21,15 @@ from transformers.models.sam3_video import modeling_sam3_video as sam3_video
 
 from visionseg.artifacts.hub import fetch_weights, find_weights
 from visionseg.artifacts.weights import WeightsError
-from visionseg.config import Models
+from visionseg.config import Models, Settings
+from visionseg.contract.models import LITE, SAM3
+from visionseg.predictions.engines import served
+from workers.__main__ import chosen
 from workers.segmenters.registry import ENGINES
 from workers.segmenters.sam3 import loading
 from workers.segmenters.sam3.operators import PlainOperators
 from workers.segmenters.sam3.precision import choose
+from workers.tasks import MODELS_VARIABLE, load_segmenters
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +102,20 @@ def test_a_worker_that_cannot_load_its_model_does_not_start() -> None:
     )
     assert done.returncode == 1
     assert "no such folder" in done.stderr
+
+
+def test_a_worker_loads_the_models_that_it_is_told_to(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = served(Models(sam3_weights=str(tiny_folder)))
+    assert chosen("", here) == here == (SAM3, LITE)
+    assert chosen(f" {SAM3} ", here) == (SAM3,)
+    with pytest.raises(click.BadParameter, match="sam9 is not served here; there are: facebook"):
+        chosen(f"{SAM3},facebook/sam9", here)
+    settings = Settings(models=Models(sam3_weights=str(tiny_folder), sam3_warm_up=False))
+    for told, names in ((SAM3, {SAM3}), ("", set[str]())):
+        monkeypatch.setenv(MODELS_VARIABLE, told)
+        assert set(load_segmenters(settings)) == names
 
 
 def test_packages_that_are_missing_are_told(

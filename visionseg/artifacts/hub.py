@@ -28,7 +28,8 @@ def find_weights(source: str, model: str = SAM3) -> Path:
         return folder
     hub = _hub(source)
     try:
-        return _complete(Path(hub.snapshot_download(source, local_files_only=True)), model)
+        found = hub.snapshot_download(source, allow_patterns=list(_WANTED), local_files_only=True)
+        return _complete(Path(found), model)
     except hub.errors.LocalEntryNotFoundError as error:
         first = f"{_how_to_get(source)}, then run" if MODELS[model].gated else "Run"
         raise WeightsError(

@@ -95,7 +95,16 @@ def lease(
     if row is None:
         return None
     return Claim(
-        row.id, prediction_id, row.seq, row.kind, lane, row.attempt, row.owner, row.payload
+        row.id,
+        prediction_id,
+        row.seq,
+        row.kind,
+        lane,
+        row.attempt,
+        row.owner,
+        row.payload,
+        row.engine,
+        row.losses,
     )
 
 
