@@ -97,10 +97,9 @@ def test_a_scope_that_lacks_is_named_and_the_wildcard_holds_it(
     for method, address in (
         ("POST", PREDICTIONS),
         ("POST", VIDEO),
-        ("GET", PREDICTIONS),
-        ("GET", f"{PREDICTIONS}/vs_{'0' * 26}"),
+        ("DELETE", f"{PREDICTIONS}/vs_{'0' * 26}"),
         ("GET", "/v1/vision-segment/models"),
-        ("GET", "/api/vision-segment/outputs/a.png"),
+        ("POST", "/v1/files"),
     ):
         problem = _must_refuse(
             client.request(method, address, headers=admin), ErrorCode.INSUFFICIENT_SCOPE

@@ -48,6 +48,7 @@ def theirs(client: TestClient, installation: Installation) -> Mapping[str, str]:
         "filename": artifact["url"].rpartition("/")[2],
         "file_id": file["id"],
         "number": "1",
+        "name": "000001-000.ts",
         "key_id": "key_0",
         "worker_id": "worker_0",
         "url": file["url"],
