@@ -24,9 +24,10 @@ def timeline(desk: Desk) -> Result:
     desk.send_bytes(np.arange(5).view(np.uint8))
     ones = dict.fromkeys(("time_base", "rate", "pixel_aspect"), (1, 1))
     colours = dict.fromkeys(("matrix", "primaries", "transfer"), 1)
-    marks = dict.fromkeys(("tone_mapped", "seekable", "has_audio"), False)
+    marks = dict.fromkeys(("tone_mapped", "mirrored", "seekable", "has_audio"), False)
     size = {"width": 1000, "height": 1000, "rotation": 0}
-    return {**ones, **colours, **marks, **size, "codec": "h264", "container": "mov,mp4"}
+    words = {"codec": "h264", "container": "mov,mp4", "cautions": []}
+    return {**ones, **colours, **marks, **size, **words}
 
 
 def falling_timestamps(desk: Desk) -> Result:

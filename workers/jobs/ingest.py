@@ -12,6 +12,7 @@ from visionseg.records.files import Role
 from visionseg.records.units import NewUnit
 from workers.jobs.limits import media_limits
 from workers.jobs.work import Work
+from workers.media.cautions import SENTENCES
 from workers.media.plan import FramePlan, Timeline, select_frames
 from workers.media.reading import read_timeline
 from workers.segmenters.registry import ENGINES
@@ -42,15 +43,12 @@ def run(work: Work) -> Outcome:
         f"{timeline.pts.size} frames at {float(timeline.rate):.3f} fps; "
         f"{len(plan)} to process in {len(spans)} chunks"
     )
-    warnings = []
-    if picture.tone_mapped:
-        warnings.append("The video is HDR; it was mapped to standard range.")
     source = {**work.prediction.source, "plan": stored.store_key}
     return Outcome(
         files=[stored],
         new_units=units,
         log_lines=[line],
-        warnings=warnings,
+        warnings=[SENTENCES[caution] for caution in timeline.cautions],
         columns={"frames_total": len(plan), "source": source},
     )
 

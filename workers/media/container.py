@@ -54,11 +54,23 @@ def open_container(source: Source, limits: Limits) -> Iterator[InputContainer]:
 def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
     """The first moving picture, set to decode on several threads.
 
-    Raises `Refusal`: not_a_video without one, input_too_large beyond the limit on frame pixels.
+    Raises `Refusal`: not_a_video without one that can be decoded, input_too_large beyond the limit
+    on frame pixels.
     """
-    stream = next((s for s in container.streams.video if not _is_cover(s)), None)
-    if stream is None or stream.time_base is None:
-        raise Refusal(ErrorCode.NOT_A_VIDEO, "The file holds no video stream.")
+    streams = [s for s in container.streams.video if not _is_cover(s) and s.time_base is not None]
+    if not streams:
+        raise Refusal(
+            ErrorCode.NOT_A_VIDEO,
+            "The file holds no video stream.",
+            detail_zh="文件中没有视频流。",
+        )
+    stream = next((s for s in streams if _has_decoder(s)), None)
+    if stream is None:
+        raise Refusal(
+            ErrorCode.NOT_A_VIDEO,
+            "The video is in a codec that cannot be read here.",
+            detail_zh="此处无法读取该视频的编码格式。",
+        )
     refuse_large(stream.codec_context.width, stream.codec_context.height, limits)
     stream.codec_context.options = {"max_pixels": str(limits.frame_pixels)}
     stream.thread_type = "AUTO"
@@ -119,6 +131,12 @@ def _damage_passed_over() -> Iterator[None]:
 
 def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _has_decoder(stream: VideoStream) -> bool:
+    """PyAV gives a stream of an unknown codec no context, whatever its types say."""
+    context: object = stream.codec_context
+    return context is not None
 
 
 def _options(limits: Limits) -> dict[str, str]:

@@ -81,14 +81,14 @@ def _fill_rgb(target: Rgb, frame: VideoFrame, picture: Picture, converters: Conv
         frame = _tone_mapped(frame, picture, converters)
     converted = _converted(converters.rgb, frame, width=width, height=height, format="rgb24")
     rgb = _rows(converted, 0, height, 3 * width).reshape(height, width, 3)
-    target[:] = np.rot90(rgb, picture.rotation // 90)
+    target[:] = _turned(rgb, picture)
 
 
 def _fill_planes(
     target: Planes, frame: VideoFrame, picture: Picture, converters: Converters
 ) -> None:
     width, height = picture.coded_size
-    if picture.rotation and (width % 2 or height % 2):
+    if (picture.rotation or picture.mirrored) and (width % 2 or height % 2):
         rgb = np.empty(Form.RGB.shape(picture), np.uint8)
         _fill_rgb(rgb, frame, picture, converters)
         _fill_planes_of_rgb(target, rgb, picture)
@@ -97,7 +97,14 @@ def _fill_planes(
     for number, plane in enumerate(split_planes(target)):
         halved = 1 if number == 0 else 2
         rows = _rows(frame, number, -(-height // halved), -(-width // halved))
-        _fill(plane, np.rot90(rows, picture.rotation // 90))
+        _fill(plane, _turned(rows, picture))
+
+
+def _turned(stored: Pixels, picture: Picture) -> Pixels:
+    """A view of a stored picture or plane, upright."""
+    if picture.mirrored:
+        stored = stored[:, ::-1]
+    return np.rot90(stored, picture.rotation // 90)
 
 
 def split_planes(array: Planes) -> tuple[Plane, Plane, Plane]:

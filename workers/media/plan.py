@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.atomic import replacing
+from workers.media.cautions import Caution
 
 Ticks = npt.NDArray[np.int64]
 """Timestamps in units of a time base, or frame numbers."""
@@ -24,10 +25,10 @@ _FASTEST_FPS, _SLOWEST_FPS = 240, 1
 class Picture:
     """How the frames of a video look: upright size in pixels, and what turns them upright.
 
-    `rotation` is in degrees, counterclockwise: 0, 90, 180 or 270. `pixel_aspect` is that of the
-    upright picture. The colour fields are ISO/IEC 23091-2 code points of the frames that are
-    handed out, 2 where unknown; `matrix` is always known. `tone_mapped` tells that the source is
-    HDR (PQ or HLG).
+    A `mirrored` picture is first turned left to right; `rotation` is in degrees, counterclockwise:
+    0, 90, 180 or 270. `pixel_aspect` is that of the upright picture. The colour fields are
+    ISO/IEC 23091-2 code points of the frames that are handed out, 2 where unknown; `matrix` is
+    always known. `tone_mapped` tells that the source is HDR (PQ or HLG).
     """
 
     width: int
@@ -38,6 +39,7 @@ class Picture:
     primaries: int
     transfer: int
     tone_mapped: bool
+    mirrored: bool = False
 
     @property
     def coded_size(self) -> tuple[int, int]:
@@ -51,7 +53,7 @@ class Timeline:
     """Every frame that the source shows, in order.
 
     `pts` strictly rises, in units of `time_base`; a frame's time counts from the first frame.
-    `seekable` false: timestamps are invented, so frames are found by counting from the start.
+    `seekable` false: frames do not tell these times, so they are found by counting from the start.
     """
 
     pts: Ticks
@@ -62,6 +64,7 @@ class Timeline:
     has_audio: bool
     codec: str
     container: str
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -104,11 +104,13 @@ def read_timeline(path: Path, limits: Limits, checkpoint: Checkpoint = no_checkp
                 primaries=told.primaries,
                 transfer=told.transfer,
                 tone_mapped=told.tone_mapped,
+                mirrored=told.mirrored,
             ),
             seekable=told.seekable,
             has_audio=told.has_audio,
             codec=told.codec,
             container=told.container,
+            cautions=tuple(told.cautions),
         )
 
 

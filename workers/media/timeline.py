@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from visionseg.contract.errors import ErrorCode, Refusal
+from workers.media.cautions import Caution
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
 from workers.media.container import (
     decode_frames,
@@ -25,6 +26,7 @@ from workers.media.container import (
 from workers.media.limits import Limits
 from workers.media.plan import Picture, Ticks, Timeline, mean_rate
 from workers.media.source import Source
+from workers.media.timestamps import UNKNOWN, Clock, clock_of, rises
 
 _TRUSTED_CONTAINERS = ("mov", "matroska")
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9", "mjpeg"})
@@ -35,7 +37,6 @@ _UNSEEKABLE_CONTAINERS = frozenset({"gif", "ogg"})
 _BT709, _BT470BG, _UNKNOWN, _RGB, _RESERVED = 1, 5, 2, 0, 3
 _HDR_TRANSFERS = frozenset({16, 18})  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)
 _HD_LINES = 720  # players read untagged video of fewer lines as BT.601, else as BT.709
-_UNKNOWN_PTS = -(1 << 62)
 
 
 def read_timeline(
@@ -50,16 +51,17 @@ def read_timeline(
         stream = video_stream(container, limits)
         pts = _scan(container, stream, limits, checkpoint)
         first = _first_frame(source, limits)
-        seekable = container.format.name not in _UNSEEKABLE_CONTAINERS
-        if pts is None or first.pts != pts[0]:
-            pts, in_order = _count(source, limits, checkpoint)
-            seekable = seekable and in_order
-        return _timeline(container, stream, first, pts, seekable=seekable)
+        told = Clock(pts, told=True, broken=False) if pts is not None else None
+        changes = False
+        if told is None or first.pts != told.pts[0]:
+            told, changes = _count(source, limits, checkpoint)
+        return _timeline(container, stream, first, told, changes=changes)
 
 
 def look(frame: VideoFrame, pixel_aspect: Fraction | None) -> Picture:
     """How frames like this one look once they are upright and in 8-bit 4:2:0."""
-    rotation = round(frame.rotation / 90) * 90 % 360
+    mirrored = _is_mirrored(frame)
+    rotation = (round(frame.rotation / 90) * 90 + 180 * mirrored) % 360
     turned = rotation % 180 != 0
     width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
     aspect = pixel_aspect or Fraction(1)
@@ -73,23 +75,54 @@ def look(frame: VideoFrame, pixel_aspect: Fraction | None) -> Picture:
         primaries=_BT709 if hdr else int(frame.color_primaries),
         transfer=_BT709 if hdr else int(frame.color_trc),
         tone_mapped=hdr,
+        mirrored=mirrored,
     )
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Whether the display matrix (a b u, c d v, x y w) turns the picture over: ad < bc."""
+    if "DISPLAYMATRIX" not in frame.side_data:
+        return False
+    matrix = frame.side_data["DISPLAYMATRIX"]
+    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
+    return bool(a * d < b * c)
 
 
 def _timeline(
-    container: InputContainer, stream: VideoStream, first: VideoFrame, pts: Ticks, *, seekable: bool
+    container: InputContainer,
+    stream: VideoStream,
+    first: VideoFrame,
+    clock: Clock,
+    *,
+    changes: bool,
 ) -> Timeline:
     base = time_base(stream)
+    picture = look(first, stream.sample_aspect_ratio)
+    cautions = {
+        Caution.HIGH_DYNAMIC_RANGE: picture.tone_mapped,
+        Caution.INTERLACED: first.interlaced_frame,
+        Caution.TRANSPARENT: _is_transparent(first, stream),
+        Caution.SIZE_CHANGES: changes,
+        Caution.BROKEN_CLOCK: clock.broken,
+    }
     return Timeline(
-        pts=pts,
+        pts=clock.pts,
         time_base=base,
-        rate=mean_rate(pts, base, stream.average_rate),
-        picture=look(first, stream.sample_aspect_ratio),
-        seekable=seekable,
+        rate=mean_rate(clock.pts, base, stream.average_rate),
+        picture=picture,
+        seekable=clock.told and container.format.name not in _UNSEEKABLE_CONTAINERS,
         has_audio=bool(container.streams.audio),
         codec=stream.codec_context.name,
         container=container.format.name,
+        cautions=tuple(caution for caution, given in cautions.items() if given),
     )
+
+
+def _is_transparent(frame: VideoFrame, stream: VideoStream) -> bool:
+    """Whether there is alpha, in the frame or (VP8 and VP9) beside it; a GIF always says so."""
+    if stream.codec_context.name == "gif":
+        return False
+    return frame.format.components[-1].is_alpha or stream.metadata.get("alpha_mode") == "1"
 
 
 def _scan(
@@ -102,46 +135,43 @@ def _scan(
         return None
     packets = (p for p in read_packets(container, stream) if not p.is_discard)
     pts = _gather(checked(packets, checkpoint), limits, time_base(stream))
-    in_order = pts.size and (np.diff(pts) > 0).all() and pts[0] != _UNKNOWN_PTS
-    return pts if in_order else None
+    pts.sort()
+    return pts if rises(pts) else None
 
 
-def _count(source: Source, limits: Limits, checkpoint: Checkpoint) -> tuple[Ticks, bool]:
-    """The timestamps of all decoded frames, and whether they rise by themselves."""
+def _count(source: Source, limits: Limits, checkpoint: Checkpoint) -> tuple[Clock, bool]:
+    """The clock of all decoded frames, and whether their size changes."""
     with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         base = time_base(stream)
+        dts, sizes = array("q"), set[tuple[int, int]]()
         frames = checked(decode_frames(container, stream), checkpoint)
-        pts = _gather(frames, limits, base, ordered=False)
+        pts = _gather(_noted(frames, dts, sizes), limits, base)
         if not pts.size:
             raise Refusal(ErrorCode.NOT_A_VIDEO)
-        if pts.min() != _UNKNOWN_PTS and (np.diff(pts) > 0).all():
-            return pts, True
-        return _invented(pts.size, base, stream.average_rate or Fraction(25)), False
+        rate = stream.average_rate or Fraction(25)
+        return clock_of(pts, np.array(dts, np.int64), base, rate), len(sizes) > 1
 
 
-def _invented(frames: int, base: Fraction, rate: Fraction) -> Ticks:
-    """Evenly spaced timestamps for a video that has none, rounded down to ticks."""
-    step = max(Fraction(1), 1 / (rate * base))
-    return np.arange(frames, dtype=np.int64) * step.numerator // step.denominator
+def _noted(
+    frames: Iterable[VideoFrame], dts: array[int], sizes: set[tuple[int, int]]
+) -> Iterator[VideoFrame]:
+    for frame in frames:
+        dts.append(UNKNOWN if frame.dts is None else frame.dts)
+        sizes.add((frame.width, frame.height))
+        yield frame
 
 
 def _gather(
-    shown: Iterable[Packet[VideoStream] | VideoFrame],
-    limits: Limits,
-    base: Fraction,
-    *,
-    ordered: bool = True,
+    shown: Iterable[Packet[VideoStream] | VideoFrame], limits: Limits, base: Fraction
 ) -> Ticks:
     gathered = array("q")
     for item in shown:
-        gathered.append(_UNKNOWN_PTS if item.pts is None else item.pts)
+        gathered.append(UNKNOWN if item.pts is None else item.pts)
         if len(gathered) > limits.decoded_frames:
             raise _too_long(f"more than {limits.decoded_frames} frames")
     pts = np.array(gathered, np.int64)
-    if ordered:
-        pts.sort()
-    known = pts[pts != _UNKNOWN_PTS]
+    known = pts[pts != UNKNOWN]
     if known.size and (int(known.max()) - int(known.min())) * base > limits.duration_s:
         raise _too_long(f"more than {limits.duration_s:.0f} s")
     return pts

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from workers.media.cautions import Caution
 from workers.media.jail.wire import Told
 
 _Size = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -46,10 +47,12 @@ class TimelineTold(Told):
     primaries: _Code
     transfer: _Code
     tone_mapped: bool
+    mirrored: bool
     seekable: bool
     has_audio: bool
     codec: _Name
     container: _Name
+    cautions: Annotated[list[Caution], Field(max_length=len(Caution))]
 
 
 def fraction(pair: tuple[int, int]) -> Fraction:

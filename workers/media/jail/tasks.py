@@ -45,10 +45,12 @@ def timeline(desk: Desk) -> Result:
         "primaries": picture.primaries,
         "transfer": picture.transfer,
         "tone_mapped": picture.tone_mapped,
+        "mirrored": picture.mirrored,
         "seekable": read.seekable,
         "has_audio": read.has_audio,
         "codec": read.codec,
         "container": read.container,
+        "cautions": read.cautions,
     }
 
 
