@@ -40,6 +40,7 @@ def open_container(source: Source, limits: Limits) -> Iterator[InputContainer]:
                 file,
                 mode="r",
                 options=_options(limits),
+                metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
                 timeout=(limits.open_s, limits.stall_s),
             )

@@ -46,12 +46,23 @@ def _read(source: Source, limits: Limits) -> Rgb:
         with source.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > limits.image_pixels:
                 raise _too_large(limits)
+            _halve_clear_colour(image)
             return np.array(_to_rgb(ImageOps.exif_transpose(image)), order="C")
+
+
+def _halve_clear_colour(image: Image.Image) -> None:
+    """Pillow keeps the upper 8 of 16 bits of each colour, but all bits of the one that is clear."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and image.tile and image.tile[0].args == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP_GREY:
-        return Image.fromarray(_upper_bits(np.asarray(image))).convert("RGB")
+        grey = np.asarray(image)
+        shallow = _upper_bits(grey)
+        shallow[grey == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(shallow).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layered = image.convert("RGBA")

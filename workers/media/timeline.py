@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -81,9 +82,9 @@ def look(frame: VideoFrame, pixel_aspect: Fraction | None) -> Picture:
 
 def _is_mirrored(frame: VideoFrame) -> bool:
     """Whether the display matrix (a b u, c d v, x y w) turns the picture over: ad < bc."""
-    if "DISPLAYMATRIX" not in frame.side_data:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData):
         return False
-    matrix = frame.side_data["DISPLAYMATRIX"]
     a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
     return bool(a * d < b * c)
 
@@ -133,6 +134,8 @@ def _scan(
         return None
     if stream.codec_context.name not in _TRUSTED_CODECS:
         return None
+    if container.format.name.startswith("mov") and stream.frames > limits.decoded_frames:
+        raise _too_many(limits)  # its table of frames is read by now, so nothing need be counted
     packets = (p for p in read_packets(container, stream) if not p.is_discard)
     pts = _gather(checked(packets, checkpoint), limits, time_base(stream))
     pts.sort()
@@ -169,12 +172,16 @@ def _gather(
     for item in shown:
         gathered.append(UNKNOWN if item.pts is None else item.pts)
         if len(gathered) > limits.decoded_frames:
-            raise _too_long(f"more than {limits.decoded_frames} frames")
+            raise _too_many(limits)
     pts = np.array(gathered, np.int64)
     known = pts[pts != UNKNOWN]
     if known.size and (int(known.max()) - int(known.min())) * base > limits.duration_s:
         raise _too_long(f"more than {limits.duration_s:.0f} s")
     return pts
+
+
+def _too_many(limits: Limits) -> Refusal:
+    return _too_long(f"more than {limits.decoded_frames} frames")
 
 
 def _too_long(what: str) -> Refusal:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import pkgutil
 from dataclasses import dataclass
+from importlib import import_module
 from typing import BinaryIO, Literal
 
 import av
@@ -33,6 +35,7 @@ def warm_up() -> None:
     """Reads a picture and a film of our own making in every way that there is."""
     offered_walls()
     Image.init()
+    _import_all_of_av()
     limits = Limits()
     still = io.BytesIO()
     Image.new("RGBA", (8, 8)).save(still, "PNG")
@@ -42,6 +45,13 @@ def warm_up() -> None:
     for form in Form:
         list(read_frames(film, Wanted(plan, range(len(plan)), form), limits, []))
     cut_audio(film, io.BytesIO(), plan, limits)
+
+
+def _import_all_of_av() -> None:
+    """PyAV imports what subtitles and side data need when it meets the first of them."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
 
 
 def _film() -> bytes:
