@@ -20,6 +20,7 @@ IMAGE_TYPES = frozenset(
 VIDEO_TYPES = frozenset(
     {
         "image/gif",
+        "image/webp",
         "video/mp2t",
         "video/mp4",
         "video/mpeg",
@@ -57,7 +58,7 @@ def sniff(head: bytes) -> str | None:
     """The content type of an image or a video from its first `HEAD_BYTES`, or None for all else.
 
     Text of any kind (playlists, concat scripts, SVG, PostScript) is None. Types are those of
-    `IMAGE_TYPES` and `VIDEO_TYPES`; a GIF is in both.
+    `IMAGE_TYPES` and `VIDEO_TYPES`; GIF and WebP are in both.
     """
     for prefix, content_type in _PREFIXES:
         if head.startswith(prefix):

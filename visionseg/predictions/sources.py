@@ -12,7 +12,7 @@ from typing import Any
 
 from visionseg.access.addresses import AddressPolicy, check_url
 from visionseg.artifacts.names import PUBLIC_PATH, input_key, public_name
-from visionseg.artifacts.sniff import sniff
+from visionseg.artifacts.sniff import IMAGE_TYPES, VIDEO_TYPES, sniff
 from visionseg.config import Limits
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
 from visionseg.contract.ids import FileId, OrganisationId, PredictionId
@@ -25,6 +25,7 @@ from visionseg.records.files import NewFile, Role
 SHORT_URI_CHARACTERS = 4096
 PIECE_CHARACTERS = 4 * 256 * 1024
 HEAD_BYTES = 4096
+_TYPES = {Kind.IMAGE: IMAGE_TYPES, Kind.VIDEO: VIDEO_TYPES}
 DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)((?:;[\w.+-]+=[\w.+-]+)*);base64,", re.ASCII)
 
 
@@ -143,8 +144,7 @@ def check_magic(path: Path, kind: Kind) -> str:
     """
     with path.open("rb") as file:
         content_type = sniff(file.read(HEAD_BYTES))
-    animated = kind is Kind.VIDEO and content_type == "image/gif"
-    if content_type is None or not (content_type.startswith(f"{kind}/") or animated):
+    if content_type is None or content_type not in _TYPES[kind]:
         found = content_type or "of no type that is known here"
         raise Refusal(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,

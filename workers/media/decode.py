@@ -17,6 +17,7 @@ from workers.media.limits import Limits
 from workers.media.pixels import Converters, Form, Pixels, fill_upright
 from workers.media.plan import FramePlan
 from workers.media.source import Source
+from workers.media.webp import is_webp, webp_frames
 
 _FIRST_STEP_BACK_S = 2.0
 
@@ -130,6 +131,9 @@ def _from(source: Source, plan: FramePlan, target: int, limits: Limits) -> Itera
 
 def _read(source: Source, limits: Limits, position: int | None) -> Iterator[AvFrame]:
     """Frames from about `position` on, or from the start."""
+    if is_webp(source):
+        yield from webp_frames(source, limits)
+        return
     with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         if position is not None:

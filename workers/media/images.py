@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from visionseg.artifacts.sniff import HEAD_BYTES, IMAGE_TYPES, sniff
 from visionseg.contract.errors import ErrorCode, Refusal
@@ -47,17 +47,19 @@ def _read(source: Source, limits: Limits) -> Rgb:
             if image.width * image.height > limits.image_pixels:
                 raise _too_large(limits)
             _halve_clear_colour(image)
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)), order="C")
+            return np.array(to_rgb(ImageOps.exif_transpose(image)), order="C")
 
 
 def _halve_clear_colour(image: Image.Image) -> None:
     """Pillow keeps the upper 8 of 16 bits of each colour, but all bits of the one that is clear."""
     clear = image.info.get("transparency")
-    if isinstance(clear, tuple) and image.tile and image.tile[0].args == "RGB;16B":
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    if isinstance(clear, tuple) and tiles and tiles[0].args == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as 8-bit RGB, transparent pixels on white."""
     if image.mode in _DEEP_GREY:
         grey = np.asarray(image)
         shallow = _upper_bits(grey)

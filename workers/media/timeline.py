@@ -9,7 +9,6 @@ from fractions import Fraction
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -25,9 +24,12 @@ from workers.media.container import (
     video_stream,
 )
 from workers.media.limits import Limits
-from workers.media.plan import Picture, Ticks, Timeline, mean_rate
+from workers.media.looks import is_transparent, look
+from workers.media.plan import Ticks, Timeline, mean_rate
 from workers.media.source import Source
 from workers.media.timestamps import UNKNOWN, Clock, clock_of, rises
+from workers.media.webp import TIME_BASE as WEBP_BASE
+from workers.media.webp import is_webp, webp_frames
 
 _TRUSTED_CONTAINERS = ("mov", "matroska")
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9", "mjpeg"})
@@ -35,9 +37,7 @@ _TRUSTED_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-v
 _UNSEEKABLE_CONTAINERS = frozenset({"gif", "ogg"})
 """Their seeking lands between frames that build on one another."""
 
-_BT709, _BT470BG, _UNKNOWN, _RGB, _RESERVED = 1, 5, 2, 0, 3
-_HDR_TRANSFERS = frozenset({16, 18})  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)
-_HD_LINES = 720  # players read untagged video of fewer lines as BT.601, else as BT.709
+_SUPPOSED_RATE = Fraction(25)
 
 
 def read_timeline(
@@ -48,6 +48,8 @@ def read_timeline(
     Raises `Refusal`: not_a_video, input_too_large (pixels of a frame), video_too_long (frames or
     hours). Containers whose timestamps cannot be trusted are decoded whole.
     """
+    if is_webp(source):
+        return _webp_timeline(source, limits, checkpoint)
     with open_container(source, limits) as container:
         stream = video_stream(container, limits)
         pts = _scan(container, stream, limits, checkpoint)
@@ -57,36 +59,6 @@ def read_timeline(
         if told is None or first.pts != told.pts[0]:
             told, changes = _count(source, limits, checkpoint)
         return _timeline(container, stream, first, told, changes=changes)
-
-
-def look(frame: VideoFrame, pixel_aspect: Fraction | None) -> Picture:
-    """How frames like this one look once they are upright and in 8-bit 4:2:0."""
-    mirrored = _is_mirrored(frame)
-    rotation = (round(frame.rotation / 90) * 90 + 180 * mirrored) % 360
-    turned = rotation % 180 != 0
-    width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
-    aspect = pixel_aspect or Fraction(1)
-    hdr = int(frame.color_trc) in _HDR_TRANSFERS
-    return Picture(
-        width=width,
-        height=height,
-        rotation=rotation,
-        pixel_aspect=1 / aspect if turned else aspect,
-        matrix=_BT709 if hdr else _matrix(frame),
-        primaries=_BT709 if hdr else int(frame.color_primaries),
-        transfer=_BT709 if hdr else int(frame.color_trc),
-        tone_mapped=hdr,
-        mirrored=mirrored,
-    )
-
-
-def _is_mirrored(frame: VideoFrame) -> bool:
-    """Whether the display matrix (a b u, c d v, x y w) turns the picture over: ad < bc."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, SideData):
-        return False
-    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
-    return bool(a * d < b * c)
 
 
 def _timeline(
@@ -102,7 +74,7 @@ def _timeline(
     cautions = {
         Caution.HIGH_DYNAMIC_RANGE: picture.tone_mapped,
         Caution.INTERLACED: first.interlaced_frame,
-        Caution.TRANSPARENT: _is_transparent(first, stream),
+        Caution.TRANSPARENT: is_transparent(first, stream),
         Caution.SIZE_CHANGES: changes,
         Caution.BROKEN_CLOCK: clock.broken,
     }
@@ -117,13 +89,6 @@ def _timeline(
         container=container.format.name,
         cautions=tuple(caution for caution, given in cautions.items() if given),
     )
-
-
-def _is_transparent(frame: VideoFrame, stream: VideoStream) -> bool:
-    """Whether there is alpha, in the frame or (VP8 and VP9) beside it; a GIF always says so."""
-    if stream.codec_context.name == "gif":
-        return False
-    return frame.format.components[-1].is_alpha or stream.metadata.get("alpha_mode") == "1"
 
 
 def _scan(
@@ -142,18 +107,42 @@ def _scan(
     return pts if rises(pts) else None
 
 
+def _webp_timeline(source: Source, limits: Limits, checkpoint: Checkpoint) -> Timeline:
+    first = next(webp_frames(source, limits), None)
+    if first is None:
+        raise Refusal(ErrorCode.NOT_A_VIDEO, "No frame of the video can be decoded.")
+    frames = checked(webp_frames(source, limits), checkpoint)
+    clock, _ = _clock(frames, limits, WEBP_BASE, _SUPPOSED_RATE)
+    return Timeline(
+        pts=clock.pts,
+        time_base=WEBP_BASE,
+        rate=mean_rate(clock.pts, WEBP_BASE, None),
+        picture=look(first, None),
+        seekable=False,
+        has_audio=False,
+        codec="webp",
+        container="webp",
+        cautions=(Caution.BROKEN_CLOCK,) if clock.broken else (),
+    )
+
+
 def _count(source: Source, limits: Limits, checkpoint: Checkpoint) -> tuple[Clock, bool]:
     """The clock of all decoded frames, and whether their size changes."""
     with open_container(source, limits) as container:
         stream = video_stream(container, limits)
-        base = time_base(stream)
-        dts, sizes = array("q"), set[tuple[int, int]]()
         frames = checked(decode_frames(container, stream), checkpoint)
-        pts = _gather(_noted(frames, dts, sizes), limits, base)
-        if not pts.size:
-            raise Refusal(ErrorCode.NOT_A_VIDEO)
-        rate = stream.average_rate or Fraction(25)
-        return clock_of(pts, np.array(dts, np.int64), base, rate), len(sizes) > 1
+        rate = stream.average_rate or _SUPPOSED_RATE
+        return _clock(frames, limits, time_base(stream), rate)
+
+
+def _clock(
+    frames: Iterable[VideoFrame], limits: Limits, base: Fraction, rate: Fraction
+) -> tuple[Clock, bool]:
+    dts, sizes = array("q"), set[tuple[int, int]]()
+    pts = _gather(_noted(frames, dts, sizes), limits, base)
+    if not pts.size:
+        raise Refusal(ErrorCode.NOT_A_VIDEO)
+    return clock_of(pts, np.array(dts, np.int64), base, rate), len(sizes) > 1
 
 
 def _noted(
@@ -195,10 +184,3 @@ def _first_frame(source: Source, limits: Limits) -> VideoFrame:
             refuse_large(frame.width, frame.height, limits)
             return frame
     raise Refusal(ErrorCode.NOT_A_VIDEO, "No frame of the video can be decoded.")
-
-
-def _matrix(frame: VideoFrame) -> int:
-    told = int(frame.colorspace)
-    if told not in (_RGB, _UNKNOWN, _RESERVED):
-        return told
-    return _BT709 if frame.height >= _HD_LINES else _BT470BG
