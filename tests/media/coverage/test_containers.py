@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT, rows
 from tests.media.ffmpeg import ffmpeg, shown_times
 from visionseg.contract.errors import ErrorCode, Refusal
+from workers.media.cautions import SENTENCES
 from workers.media.decode import Wanted
 from workers.media.limits import Limits
 from workers.media.pixels import Form
@@ -104,6 +106,21 @@ def test_what_ffmpeg_cannot_write_or_read_is_in_no_list_and_is_refused(
             with pytest.raises(Refusal) as caught:
                 read_timeline(path, Limits())
             assert caught.value.code is ErrorCode.NOT_A_VIDEO
+
+
+@pytest.mark.parametrize(
+    ("document", "head"), [("docs/inputs.md", "Container"), ("docs/zh/inputs.md", "容器")]
+)
+def test_the_documents_list_what_is_tested(document: str, head: str) -> None:
+    told = dict(rows(ROOT / document, head))
+    assert told == READ
+
+
+@pytest.mark.parametrize(
+    ("document", "head"), [("docs/inputs.md", "Warning"), ("docs/zh/inputs.md", "警告")]
+)
+def test_the_documents_list_every_caution(document: str, head: str) -> None:
+    assert set(SENTENCES.values()) <= {sentence for sentence, _ in rows(ROOT / document, head)}
 
 
 def seconds(timeline: Timeline) -> list[Fraction]:
