@@ -9,6 +9,8 @@ import ctypes
 import os
 import random
 import socket
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from workers.media.jail import parents
 from workers.media.limits import Limits
 from workers.media.pixels import Form
 from workers.media.plan import select_frames
-from workers.media.reading import cut_audio, open_image, read_frames, read_timeline
+from workers.media.reading import cut_audio, open_image, read_frames, read_timeline, warm_up
 
 LIMITS = Limits(stall_s=20)
 FRAMES = 30
@@ -138,7 +140,7 @@ def test_a_hostile_file_is_refused_or_read_within_the_limits(
 
 
 SEEDS = [*FILM_SEEDS, *STILL_KINDS]
-CUTS, FLIPS = 5, 10
+CUTS, FLIPS, MANY = 5, 10, 100
 
 
 def check_damaged(data: bytes, place: Path, seed: str) -> None:
@@ -182,7 +184,31 @@ def test_hundreds_of_damaged_files_are_refused_or_read(
     seed: str, around: Around, place: Path
 ) -> None:
     deal, whole = random.Random(f"long {seed}"), around.seeds[seed]
-    for number in range(200):
+    for number in range(MANY):
         check_damaged(flipped(whole, deal), place, seed)
-        check_damaged(whole[: len(whole) * number // 200], place, seed)
+        check_damaged(whole[: len(whole) * number // MANY], place, seed)
     check_worker(around, place)
+
+
+@pytest.mark.long
+def test_the_time_of_each_refusal_is_told(
+    around: Around, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In milliseconds, the quicker of two, with a warm nursery; the slowest first."""
+    warm_up(LIMITS.jail)
+    taken: list[tuple[float, str, str]] = []
+    for name, (hostile, outcome) in CASES.items():
+        place.write_bytes(hostile.make(around))
+        times = [timed(outcome, place) for _ in range(2)]
+        taken.append((min(times)[0], name, times[0][1]))
+    refused = sorted(one for one in taken if one[2] != READ)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{len(refused)} refused, {len(taken) - len(refused)} read\n")
+        for time_s, name, code in reversed(refused):
+            sys.stdout.write(f"{1000 * time_s:7.0f} ms  {code:16} {name}\n")
+
+
+def timed(outcome: Callable[[Path], str], path: Path) -> tuple[float, str]:
+    begun = time.monotonic()
+    became = outcome(path)
+    return time.monotonic() - begun, became
