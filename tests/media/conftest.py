@@ -38,6 +38,7 @@ RECIPES: dict[str, list[str]] = {
     "hidden.webm": [*PICTURE, "-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16"],
     "packed.avi": [*PICTURE, "-c:v", "mpeg4", "-bf", "2", "-q:v", "5"],
     "moving.gif": [*PICTURE, "-vf", "fps=10,scale=80:60"],
+    "moving.webp": [*PICTURE, "-vf", "fps=10,scale=80:60", "-c:v", "libwebp_anim"],
     "turned.mp4": ["-display_rotation", "90", "-i", "cfr.mp4", "-c", "copy"],
     "turned180.mp4": ["-display_rotation", "180", "-i", "cfr.mp4", "-c", "copy"],
     "odd.mp4": [*PICTURE, "-vf", "scale=161:91", "-pix_fmt", "yuv444p", "-c:v", "libx264"],

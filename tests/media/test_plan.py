@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visionseg.contract.errors import ErrorCode, Refusal
-from workers.media.plan import Picture, Ticks, Timeline, load_plan, mean_rate, select_frames
+from workers.media.plan import (
+    Picture,
+    Ticks,
+    Timeline,
+    load_plan,
+    mean_rate,
+    read_plan,
+    select_frames,
+)
 
 PICTURE = Picture(
     width=120,
@@ -94,6 +103,16 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     loaded.save(tmp_path / "b.plan")
     assert (tmp_path / "a.plan").read_bytes() == (tmp_path / "b.plan").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.plan", "b.plan"]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_plan_tells_of_a_mirrored_picture_and_only_then(mirrored: bool) -> None:
+    file = io.BytesIO()
+    timeline = replace(TIMELINE, picture=replace(PICTURE, mirrored=mirrored))
+    select_frames(timeline).write(file)
+    assert (b"mirrored" in file.getvalue()) == mirrored
+    file.seek(0)
+    assert read_plan(file).picture == timeline.picture
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_pictures_are_told_apart(kind: str, content_type: str) -> None:
         ("packed.avi", "video/x-msvideo"),
         ("late.ts", "video/mp2t"),
         ("moving.gif", "image/gif"),
+        ("moving.webp", "image/webp"),
     ],
 )
 def test_videos_are_told_apart(name: str, content_type: str, clip: Clip) -> None:

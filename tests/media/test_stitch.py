@@ -78,6 +78,7 @@ def length_s(path: Path) -> float:
         ("packed.avi", 1),
         ("odd_turned.mp4", 3),
         ("moving.gif", 1),
+        ("moving.webp", 1),
     ],
 )
 @pytest.mark.parametrize("parts", [1, 4])

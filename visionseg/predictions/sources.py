@@ -98,7 +98,7 @@ def _store_data_uri(
 ) -> Source:
     pointer = f"/input/{media_field(kind)}"
     head = DATA_URI.match(uri[:256])
-    if head is None or not head[1].startswith(f"{kind}/"):
+    if head is None or not (head[1].startswith(f"{kind}/") or head[1] in _TYPES[kind]):
         raise Refusal(
             ErrorCode.INVALID_INPUT,
             problems=(Problem(pointer, f"a data URI must begin data:{kind}/…;base64,"),),

@@ -15,7 +15,7 @@ from av.packet import Packet
 
 from visionseg.artifacts.store import is_full
 from workers.media.checkpoints import Checkpoint, checked, no_checkpoint
-from workers.media.container import open_container
+from workers.media.container import has_decoder, open_container
 from workers.media.limits import Limits
 from workers.media.plan import FramePlan
 from workers.media.source import Source
@@ -47,12 +47,9 @@ def cut_audio(
     """
     try:
         with open_container(source, limits) as container:
-            if not container.streams.audio:
-                raise NoSound("The video has no sound.")
+            stream = _audio_stream(container)
             written = 0
-            for _ in checked(
-                _cut(container, container.streams.audio[0], target, _span(plan)), checkpoint
-            ):
+            for _ in checked(_cut(container, stream, target, _span(plan)), checkpoint):
                 written += 1
             if not written:
                 raise NoSound("The video has no sound in that range.")
@@ -60,6 +57,16 @@ def cut_audio(
         if is_full(error):  # a result without its sound would be a wrong one
             raise
         raise NoSound(UNREADABLE) from error
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    """The first that can be decoded."""
+    if not container.streams.audio:
+        raise NoSound("The video has no sound.")
+    stream = next(filter(has_decoder, container.streams.audio), None)
+    if stream is None:
+        raise NoSound(UNREADABLE)
+    return stream
 
 
 def _span(plan: FramePlan) -> tuple[Fraction, Fraction]:

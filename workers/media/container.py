@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -65,7 +66,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
             "The file holds no video stream.",
             detail_zh="文件中没有视频流。",
         )
-    stream = next((s for s in streams if _has_decoder(s)), None)
+    stream = next((s for s in streams if has_decoder(s)), None)
     if stream is None:
         raise Refusal(
             ErrorCode.NOT_A_VIDEO,
@@ -77,6 +78,12 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = min(_THREADS, os.cpu_count() or 1)
     return stream
+
+
+def has_decoder(stream: VideoStream | AudioStream) -> bool:
+    """Whether the codec is known; PyAV gives other streams no context, whatever its types say."""
+    context: object = stream.codec_context
+    return context is not None
 
 
 def refuse_large(width: int, height: int, limits: Limits) -> None:
@@ -132,12 +139,6 @@ def _damage_passed_over() -> Iterator[None]:
 
 def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _has_decoder(stream: VideoStream) -> bool:
-    """PyAV gives a stream of an unknown codec no context, whatever its types say."""
-    context: object = stream.codec_context
-    return context is not None
 
 
 def _options(limits: Limits) -> dict[str, str]:

@@ -119,6 +119,8 @@ class FramePlan:
 
     def _header(self) -> dict[str, object]:
         picture = {**asdict(self.picture), "pixel_aspect": str(self.picture.pixel_aspect)}
+        if not self.picture.mirrored:
+            del picture["mirrored"]  # workers of the release before know no such key
         return {
             "origin": self.origin,
             "time_base": str(self.time_base),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.media.ffmpeg import ffmpeg
+from workers.media.audio import NoSound
 from workers.media.decode import Wanted
 from workers.media.limits import Limits
 from workers.media.pixels import Form
@@ -57,6 +58,16 @@ def check(path: Path, sound: Path) -> None:
 def test_other_streams_do_not_disturb(name: str, folder: Path, tmp_path: Path) -> None:
     assert ffmpeg([*FILM, *RECIPES[name], name], folder)
     check(folder / name, tmp_path / "sound.mp4")
+
+
+def test_sound_of_an_unknown_codec_costs_only_the_sound(folder: Path, tmp_path: Path) -> None:
+    assert ffmpeg([*FILM, *PICTURE_AND_SOUND, "plain.mkv"], folder)
+    path = tmp_path / "input.mkv"
+    path.write_bytes((folder / "plain.mkv").read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    plan = select_frames(read_timeline(path, Limits()))
+    assert len(plan) == FRAMES
+    with pytest.raises(NoSound, match="could not be read"):
+        cut_audio(path, tmp_path / "sound.mp4", plan, Limits())
 
 
 @pytest.mark.parametrize("name", ["title.mp4", "title.avi", "title.mkv"])
