@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.media.ffmpeg import ffmpeg
 from workers.masks import Rle, encode
 from workers.media.limits import JailMode, Limits
 
@@ -82,8 +81,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         if parent:
             make(parent)
         if not path.exists():
-            ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-            subprocess.run([*ffmpeg, *RECIPES[name], name], check=True, cwd=folder)
+            assert ffmpeg([*RECIPES[name], name], folder)
         return path
 
     return make

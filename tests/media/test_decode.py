@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.media.ffmpeg import pictures
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.decode import VideoFrame, Wanted
 from workers.media.limits import Limits
@@ -51,14 +50,6 @@ def first_frame(path: Path, plan: FramePlan, limits: Limits, form: Form) -> Vide
     return next(read_frames(path, Wanted(plan, range(1), form), limits, []))
 
 
-def upright(path: Path, *, pixels: str) -> npt.NDArray[np.uint8]:
-    """What the ffmpeg program shows, which turns frames by itself."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, "-frames:v", "1"]
-    output = ["-f", "rawvideo", "-pix_fmt", pixels, "-"]
-    done = subprocess.run([*command, *output], check=True, capture_output=True)
-    return np.frombuffer(done.stdout, np.uint8)
-
-
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(("stride", "parts"), [(1, 5), (3, 2)])
 def test_parts_of_a_plan_give_the_frames_of_a_plain_reading(
@@ -90,7 +81,7 @@ def test_frames_stand_upright_as_ffmpeg_turns_them(name: str, clip: Clip, limits
     path = clip(name)
     plan = select_frames(read_timeline(path, limits))
     planes = first_frame(path, plan, limits, Form.PLANES).pixels
-    np.testing.assert_array_equal(planes.reshape(-1), upright(path, pixels="yuv420p"))
+    np.testing.assert_array_equal(planes.reshape(-1), pictures(path, pixels="yuv420p"))
 
 
 @pytest.mark.parametrize("name", ["odd.mp4", "odd.mkv", "odd_turned.mp4"])

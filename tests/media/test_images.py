@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from tests.media.hostile.pieces import png
 from visionseg.contract.errors import ErrorCode, Refusal
 from workers.media.limits import Limits
 from workers.media.pixels import Rgb
@@ -28,18 +27,6 @@ def refused(path: Path, limits: Limits) -> ErrorCode:
     with pytest.raises(Refusal) as caught:
         open_image(path, limits)
     return caught.value.code
-
-
-def huge_png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checksum = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(bytes(1000))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -107,7 +94,7 @@ def test_huge_pictures_are_refused_undecoded(
     width: int, height: int, tmp_path: Path, limits: Limits
 ) -> None:
     path = tmp_path / "input"
-    path.write_bytes(huge_png(width, height))
+    path.write_bytes(png(width, height))
     assert refused(path, limits) == ErrorCode.INPUT_TOO_LARGE
 
 

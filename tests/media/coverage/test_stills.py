@@ -15,6 +15,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from tests.media.hostile.pieces import PNG_SIGNATURE, png_chunk
 from workers.media.limits import Limits
 from workers.media.pixels import Rgb
 from workers.media.reading import open_image
@@ -64,10 +65,7 @@ def png(
     header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in packed(samples, bits)))
     chunks = [(b"IHDR", header), *more, (b"IDAT", data), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    return PNG_SIGNATURE + b"".join(png_chunk(kind, body) for kind, body in chunks)
 
 
 def dealt(channels: int, bits: int) -> npt.NDArray[np.uint16]:
@@ -139,13 +137,9 @@ def test_an_interlaced_png(read: Read) -> None:
     rows = b"".join(
         b"\0" + row.tobytes() for y, x, down, right in passes for row in image[y::down, x::right]
     )
-    plain = png(image.astype(np.uint16), 2, 8)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 1)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    data = plain[:8] + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    data = PNG_SIGNATURE + b"".join(png_chunk(kind, body) for kind, body in chunks)
     np.testing.assert_array_equal(read(data), image)
 
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 BOX_HEAD = struct.Struct(">I4s")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"udta")
 
 
@@ -106,7 +107,7 @@ def png(width: int, height: int, *more: bytes, data: bytes | None = None, kind: 
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     pixels = zlib.compress(bytes(1000)) if data is None else data
     parts = (png_chunk(b"IHDR", header), *more, png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    return PNG_SIGNATURE + b"".join(parts)
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
