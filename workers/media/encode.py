@@ -30,6 +30,9 @@ _X264 = {
     "bf": "3",
     "x264-params": "open-gop=0:stitchable=1:annexb=0",  # packets as mp4 holds them
 }
+_TREE_COLUMNS = 8 * 16
+"""x264's macroblock tree reads eight macroblocks at once: beyond the end of other rows, where memory
+holds anything, so that equal frames would come out in unequal bytes."""
 _LIMITED = 1  # AVColorRange
 
 
@@ -121,10 +124,15 @@ def _timescale(plan: FramePlan) -> dict[str, str]:
     return {"video_track_timescale": str(plan.time_base.denominator)}
 
 
+def _options(width: int) -> dict[str, str]:
+    fits = -(-width // 16) * 16 % _TREE_COLUMNS == 0
+    return {**_X264, "x264-params": f"{_X264['x264-params']}:mbtree={int(fits)}"}
+
+
 def _add_stream(container: OutputContainer, plan: FramePlan) -> VideoStream:
     picture = plan.picture
     rate = plan.rate.limit_denominator(100_000)
-    stream = container.add_stream("libx264", rate=rate, options=dict(_X264))
+    stream = container.add_stream("libx264", rate=rate, options=_options(picture.width))
     stream.width = picture.width + picture.width % 2
     stream.height = picture.height + picture.height % 2
     stream.pix_fmt = "yuv420p"
