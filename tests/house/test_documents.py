@@ -36,7 +36,7 @@ DOCUMENTS = [
 ]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 SECTIONS = ["Status", "Context", "Decision", "Consequences"]
-TRANSLATED = ("operating.md", "prompts.md", "video.md", "webhooks.md")
+TRANSLATED = ("benchmarks.md", "operating.md", "prompts.md", "video.md", "webhooks.md")
 PICTURE_LIMIT_BYTES = 450_000
 
 
