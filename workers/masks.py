@@ -19,6 +19,8 @@ Mask = npt.NDArray[np.bool_]
 Runs = npt.NDArray[np.int64]
 """Run lengths in pixels, down the columns: background, object, background and so on."""
 
+Region = tuple[int, int, int, int]
+
 _BITS = 5  # a character carries five bits, and a sixth that tells that more follow
 _MORE = 0x20
 _SIGN = 0x10
@@ -80,15 +82,23 @@ def decode(rle: Rle) -> Mask:
     return union((rle,), rle.height, rle.width)
 
 
-def decode_box(rle: Rle) -> npt.NDArray[np.uint8]:
-    """What lies in the mask's `bbox`, rows x columns, 0 or 1; quicker than the whole mask."""
-    x, y, columns, rows = rle.bbox
-    if not rle.area:
-        return np.zeros((0, 0), np.uint8)
-    canvas = np.zeros((columns, rle.height), np.uint8)
-    runs = to_runs(rle)
-    runs[0] -= x * rle.height
-    _paint(canvas.reshape(-1), runs)
+def union_inside(rles: Iterable[Rle], box: Region) -> npt.NDArray[np.uint8]:
+    """What `union` holds in a box (x, y, width, height) around all of them, 0 or 1.
+
+    Quicker than cutting it out of the union: nothing outside of the box's columns is made.
+    """
+    x, y, columns, rows = box
+    if not columns * rows:
+        return np.zeros((rows, columns), np.uint8)
+    canvas: npt.NDArray[np.uint8] | None = None
+    for rle in rles:
+        if canvas is None:
+            canvas = np.zeros((columns, rle.height), np.uint8)
+        runs = to_runs(rle)
+        runs[0] -= x * rle.height
+        _paint(canvas.reshape(-1), runs)
+    if canvas is None:
+        raise ValueError("no masks")
     return cv2.transpose(canvas[:, y : y + rows]).astype(np.uint8, copy=False)
 
 

@@ -38,6 +38,7 @@ DOCUMENTS = [
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 SECTIONS = ["Status", "Context", "Decision", "Consequences"]
 TRANSLATED = (
+    "benchmarks.md",
     "inputs.md",
     "models.md",
     "operating.md",

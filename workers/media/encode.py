@@ -31,8 +31,8 @@ _X264 = {
     "x264-params": "open-gop=0:stitchable=1:annexb=0",  # packets as mp4 holds them
 }
 _TREE_COLUMNS = 8 * 16
-"""x264's macroblock tree reads eight macroblocks at once: beyond the end of other rows, where memory
-holds anything, so that equal frames would come out in unequal bytes."""
+"""x264's macroblock tree reads eight macroblocks at once, in other widths beyond the end of a row,
+where memory holds anything: equal frames would come out in unequal bytes."""
 _LIMITED = 1  # AVColorRange
 
 

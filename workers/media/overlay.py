@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from workers.masks import Rle, union, union_box
+from workers.masks import Rle, union_box, union_inside
 from workers.media.pixels import Plane, Planes, Rgb, split_planes
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
@@ -46,11 +46,10 @@ class Overlay:
     def paint_rgb(self, image: Rgb, masks: Sequence[Rle]) -> Rgb:
         """A painted copy of the picture."""
         painted = image.copy()
-        height, width = image.shape[:2]
         x, y, columns, rows = union_box(masks)
         if columns:
-            inside = union(masks, height, width)[y : y + rows, x : x + columns]
-            _replace(painted[y : y + rows, x : x + columns], self._rgb, inside.view(np.uint8))
+            inside = union_inside(masks, (x, y, columns, rows))
+            _replace(painted[y : y + rows, x : x + columns], self._rgb, inside)
         return painted
 
     def paint_planes(self, planes: Planes, masks: Sequence[Rle]) -> None:
@@ -63,7 +62,7 @@ class Overlay:
             return
         luma, *chroma = split_planes(planes)
         x, y, x_max, y_max = _even(box, luma)
-        inside = _padded(union(masks, masks[0].height, masks[0].width), luma)[y:y_max, x:x_max]
+        inside = _padded(masks, x, y, x_max, y_max)
         _replace(luma[y:y_max, x:x_max], self._yuv[0], inside)
         halved = np.ascontiguousarray(inside[::2, ::2])
         for plane, table in zip(chroma, self._yuv[1:], strict=True):
@@ -93,12 +92,12 @@ def _even(box: Region, luma: Plane) -> Region:
     return x & ~1, y & ~1, x_max, y_max
 
 
-def _padded(mask: npt.NDArray[np.bool_], luma: Plane) -> Plane:
-    """The mask with the repeated row and column of an odd-sized picture."""
-    rows, columns = luma.shape[0] - mask.shape[0], luma.shape[1] - mask.shape[1]
-    if rows or columns:
-        mask = np.pad(mask, ((0, rows), (0, columns)), mode="edge")
-    return mask.view(np.uint8)
+def _padded(masks: Sequence[Rle], x: int, y: int, x_max: int, y_max: int) -> Plane:
+    """The masks between those corners, with the repeated row and column of an odd-sized picture."""
+    columns, rows = min(x_max, masks[0].width) - x, min(y_max, masks[0].height) - y
+    inside = union_inside(masks, (x, y, columns, rows))
+    more = (0, y_max - y - rows), (0, x_max - x - columns)
+    return np.pad(inside, more, mode="edge") if any(map(any, more)) else inside
 
 
 def _replace(region: npt.NDArray[np.uint8], table: Table, inside: Plane) -> None:

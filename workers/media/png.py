@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from workers.masks import Mask, Rle, decode_box
+from workers.masks import Mask, Rle, union_inside
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2
@@ -45,7 +45,7 @@ def encode_rle(rle: Rle) -> bytes:
     x, y, columns, count = rle.bbox
     stride = rle.width + 1
     rows = np.zeros((count, stride), np.uint8)
-    np.multiply(decode_box(rle), np.uint8(255), out=rows[:, x + 1 : x + 1 + columns])
+    np.multiply(union_inside((rle,), rle.bbox), np.uint8(255), out=rows[:, x + 1 : x + 1 + columns])
     before, after = y * stride, (rle.height - y - count) * stride
     checksum = _past_zeros(isal_zlib.adler32(rows, _past_zeros(1, before)), after)
     parts = (
