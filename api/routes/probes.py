@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from api import problems
 from api.service import service_of
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
+from visionseg.predictions.engines import served
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import Lane
 from visionseg.records import workers
@@ -59,6 +60,8 @@ def _state(installation: Installation, alive: Counter[str]) -> dict[str, Any]:
     by_lane = {lane.value: alive[lane] for lane in Lane}
     degraded = [] if broker else ["broker"]
     degraded += [f"workers:{lane}" for lane, count in by_lane.items() if not count]
+    models = served(installation.settings.models)
+    degraded += [f"model:{model}" for model in models if not alive[model]]
     return {"status": "degraded" if degraded else "ok", "degraded": degraded, "workers": by_lane}
 
 
@@ -68,7 +71,7 @@ def _database_fault(installation: Installation, alive: Counter[str]) -> str | No
             if fault := _schema_fault(connection):
                 return fault
             for worker in workers.alive(connection):
-                alive.update(worker.lanes)
+                alive.update((*worker.lanes, *worker.engines))
     except DATABASE_AWAY as error:
         log.warning("not_ready", error=str(error))
         return "the database cannot be reached"
