@@ -62,7 +62,7 @@ fmt: $(VENV)/dev.stamp ## Formats the code
 
 bench: $(VENV)/dev.stamp ## Measures everything in bench/, for half an hour on a quiet machine
 	$(BIN)/visionseg weights fetch
-	set -e; for name in lite queueing cancel beside waits media media_memory; do $(BIN)/python -m bench.$$name; done
+	set -e; for name in lite queueing cancel beside images waits media media_memory; do $(BIN)/python -m bench.$$name; done
 
 requirements: $(VENV)/dev.stamp ## Pins every package anew
 	$(PIP) install --quiet uv

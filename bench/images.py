@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import structlog
 from PIL import Image
 from sqlalchemy import text
 
@@ -77,17 +79,20 @@ def measured(installation: Installation, segmenter: Segmenter, together: int) ->
     for picture in pictures():
         client.image(picture)
     began = time.monotonic()
-    with installation.database.connect() as connection:
-        while connection.execute(_LEFT).scalar_one():
-            bench.take_a_turn()
+    while _left(installation):
+        bench.take_a_turn()
     return PICTURES / (time.monotonic() - began)
 
 
-_LEFT = text("SELECT count(*) FROM predictions WHERE completed_at IS NULL")
+def _left(installation: Installation) -> int:
+    query = text("SELECT count(*) FROM predictions WHERE completed_at IS NULL")
+    with installation.database.connect() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def main() -> None:
     """Prints pictures a second by model and batch."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder, plant(Path(folder)) as installation:
         weights = save_tiny(Path(folder) / "tiny")
         models = Models(sam3_weights=str(weights), sam3_batch=TOGETHER, sam3_pictures_kept=0)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from api import problems
 from api.service import service_of
 from visionseg.contract.errors import ErrorCode, Problem, Refusal
+from visionseg.predictions.engines import served
 from visionseg.predictions.installation import Installation
 from visionseg.queue.lanes import OPTIONAL_LANES, Lane
 from visionseg.records import workers
@@ -60,6 +61,8 @@ def _state(installation: Installation, alive: Counter[str]) -> dict[str, Any]:
     degraded = [] if broker else ["broker"]
     needed = [lane for lane in Lane if lane not in OPTIONAL_LANES]
     degraded += [f"workers:{lane}" for lane in needed if not by_lane[lane]]
+    models = served(installation.settings.models)
+    degraded += [f"model:{model}" for model in models if not alive[model]]
     return {"status": "degraded" if degraded else "ok", "degraded": degraded, "workers": by_lane}
 
 
@@ -69,7 +72,7 @@ def _database_fault(installation: Installation, alive: Counter[str]) -> str | No
             if fault := _schema_fault(connection):
                 return fault
             for worker in workers.alive(connection):
-                alive.update(worker.lanes)
+                alive.update((*worker.lanes, *worker.engines))
     except DATABASE_AWAY as error:
         log.warning("not_ready", error=str(error))
         return "the database cannot be reached"

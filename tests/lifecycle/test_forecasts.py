@@ -23,6 +23,7 @@ from visionseg.queue.lanes import CPU_LANES, GPU_LANES, Lane
 from visionseg.records import speeds, workers
 from visionseg.records.speeds import Speed
 from visionseg.records.turns import MOST_COUNTED
+from workers import bench as benches
 from workers.app import Parent
 from workers.bench import Bench
 from workers.segmenters.base import Session, SessionOptions, ShouldStop, VideoPrompts
@@ -80,8 +81,13 @@ class Interrupted(BrightSegmenter):
 
 
 def test_pictures_that_a_video_lets_go_first_are_not_its_own_time(
-    installation: Installation, client: Client, make_bench: Callable[..., Bench], clip_uri: str
+    installation: Installation,
+    client: Client,
+    make_bench: Callable[..., Bench],
+    clip_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(benches, "GIVE_WAY_EVERY_S", -1)
     client.video(video=clip_uri)
     make_bench(Interrupted(client.image)).take_a_turn()
     with installation.database.connect() as connection:

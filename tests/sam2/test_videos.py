@@ -24,7 +24,7 @@ from workers.segmenters.base import (
     Stopped,
     VideoPrompts,
 )
-from workers.segmenters.sam2 import following
+from workers.segmenters.sam2 import following, tracking
 from workers.segmenters.sam2.following import MarksSession
 from workers.segmenters.sam2.network import TrackerNetwork
 from workers.segmenters.sam2.segmenter import Sam2Segmenter
@@ -131,10 +131,28 @@ def test_ids_are_the_clients_and_an_object_begins_where_it_is_shown(
     assert [one.label for one in results[5].instances] == ["object", "object"]
 
 
-def test_a_click_on_a_later_frame_corrects_and_a_box_draws_anew(segmenter: Sam2Segmenter) -> None:
+@pytest.fixture
+def corrections(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, bool]]:
+    """Frames with marks, and whether the mask so far goes in with them."""
+    seen: set[tuple[int, bool]] = set()
+    plain = tracking._infer
+
+    def noting(model: Any, session: Any, frame: int, place: int, **given: Any) -> Any:
+        if given:
+            seen.add((frame, given["before"] is not None))
+        return plain(model, session, frame, place, **given)
+
+    monkeypatch.setattr(tracking, "_infer", noting)
+    return seen
+
+
+def test_a_click_on_a_later_frame_corrects_and_a_box_draws_anew(
+    segmenter: Sam2Segmenter, corrections: set[tuple[int, bool]]
+) -> None:
     plain = VideoPrompts(points=LATER.points[:1], boxes=LATER.boxes[:1])
     without = segmenter.open_session(plain, SessionOptions()).step(FRAMES, _never)
     corrected = segmenter.open_session(LATER, SessionOptions()).step(FRAMES, _never)
+    assert corrections == {(0, False), (5, False), (9, True), (14, False)}
     assert corrected[:9] == without[:9]
     assert corrected[9] != without[9]
     alone = VideoPrompts(boxes=(FrameBox(0, 7, LATER.boxes[1].box),))

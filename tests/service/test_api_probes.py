@@ -16,6 +16,7 @@ from tests.serving import PREDICTIONS, bearer
 from visionseg.config import Settings
 from visionseg.contract.errors import ErrorCode
 from visionseg.contract.ids import new_worker_id
+from visionseg.contract.models import LITE, MODELS
 from visionseg.contract.reply import ServedModel
 from visionseg.predictions.installation import Installation, assemble
 from visionseg.queue.lanes import Lane
@@ -47,11 +48,14 @@ def test_a_service_with_all_its_parts_is_ready(
     assert lonely.status_code == 200
     assert lonely.json() == {
         "status": "degraded",
-        "degraded": [f"workers:{lane}" for lane in lanes if lane != Lane.PREVIEW],
+        "degraded": [
+            *(f"workers:{lane}" for lane in lanes if lane != Lane.PREVIEW),
+            f"model:{LITE}",
+        ],
         "workers": dict.fromkeys(lanes, 0),
     }
     with installation.database.begin() as connection:
-        values: dict[str, Any] = {"host": "h", "pid": 1, "engines": [], "version": "1"}
+        values: dict[str, Any] = {"host": "h", "pid": 1, "engines": [LITE], "version": "1"}
         workers.beat(connection, new_worker_id(), lanes=lanes, **values)
     assert client.get("/readyz").json() == {
         "status": "ok",
@@ -154,7 +158,6 @@ def test_the_models_are_listed_with_what_can_answer_here(client: TestClient) -> 
     assert list(reply.json()) == ["models"]
     listed = {model["name"]: model for model in reply.json()["models"]}
     assert {name: model["available"] for name, model in listed.items()} == {
-        "facebook/sam3": False,
-        "embedded/lite": True,
+        name: name == LITE for name in MODELS
     }
     assert list(listed["embedded/lite"]) == list(ServedModel.model_fields)

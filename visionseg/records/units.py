@@ -60,8 +60,8 @@ class Claim:
     attempt: int
     owner: str
     payload: Mapping[str, Any]
-    engine: str = ""
-    losses: int = 0
+    engine: str = field(default="", compare=False)
+    losses: int = field(default=0, compare=False)
 
 
 def add(connection: Connection, prediction_id: PredictionId, new: Sequence[NewUnit]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visionseg.config import Models
-from workers.segmenters.sam3.loading import check, choose_numerics, origin_of, tell, warm_up
+from workers.segmenters.sam3.loading import Weights, ready
 
 if TYPE_CHECKING:
     from workers.segmenters.sam2.segmenter import Sam2Segmenter
@@ -17,18 +16,11 @@ def load(settings: Models, name: str) -> Sam2Segmenter:
 
     Raises as `workers.segmenters.sam3.loading.load` does.
     """
-    segmenter = _load(check(settings, name), settings, name)
-    if settings.sam3_warm_up:
-        warm_up(segmenter)
-    return segmenter
 
+    def make(weights: Weights) -> Sam2Segmenter:
+        from workers.segmenters.sam2 import network, segmenter  # noqa: PLC0415 - they import torch
 
-def _load(folder: Path, settings: Models, name: str) -> Sam2Segmenter:
-    numerics, batch = choose_numerics(settings)
-    from workers.segmenters.sam2.network import read_tracker  # noqa: PLC0415 - it imports torch
-    from workers.segmenters.sam2.segmenter import Sam2Segmenter  # noqa: PLC0415 - likewise
+        tracker = network.read_tracker(weights.folder, weights.numerics, weights.batch)
+        return segmenter.Sam2Segmenter(name, tracker, weights.version, weights.origin)
 
-    network = read_tracker(folder, numerics, batch)
-    network.keep_pictures(settings.sam3_pictures_kept)
-    told, origin = tell(folder, numerics, batch), origin_of(folder, numerics)
-    return Sam2Segmenter(name, network, told, origin)
+    return ready(settings, name, make)

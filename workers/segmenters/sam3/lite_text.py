@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visionseg.config import Models
-from workers.segmenters.sam3.loading import check, choose_numerics, origin_of, tell, warm_up
+from workers.segmenters.sam3.loading import Weights, ready
 
 if TYPE_CHECKING:
     from workers.segmenters.sam3.words_only import WordsOnlySegmenter
@@ -17,20 +16,11 @@ def load(settings: Models, name: str) -> WordsOnlySegmenter:
 
     Raises as `workers.segmenters.sam3.loading.load` does.
     """
-    segmenter = _load(check(settings, name), settings, name)
-    if settings.sam3_warm_up:
-        warm_up(segmenter)
-    return segmenter
 
+    def make(weights: Weights) -> WordsOnlySegmenter:
+        from workers.segmenters.sam3 import words_only  # noqa: PLC0415 - it imports torch
 
-def _load(folder: Path, settings: Models, name: str) -> WordsOnlySegmenter:
-    numerics, batch = choose_numerics(settings)
-    from workers.segmenters.sam3.words_only import (  # noqa: PLC0415 - it imports torch
-        WordsOnlySegmenter,
-        read_detector,
-    )
+        network = words_only.read_detector(weights.folder, weights.numerics, weights.batch)
+        return words_only.WordsOnlySegmenter(name, network, weights.version, weights.origin)
 
-    network = read_detector(folder, numerics, batch)
-    network.keep_pictures(settings.sam3_pictures_kept)
-    told, origin = tell(folder, numerics, batch), origin_of(folder, numerics)
-    return WordsOnlySegmenter(name, network, told, origin)
+    return ready(settings, name, make)

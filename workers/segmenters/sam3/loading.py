@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,14 +24,67 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchvision", "transformers")
 
 
+class KeepsPictures(Protocol):
+    """A network that keeps what it made of the pictures seen last."""
+
+    def keep_pictures(self, most: int) -> None:
+        """Keeps so many from now on."""
+        ...
+
+
+class LargeSegmenter(Segmenter, Protocol):
+    """A segmenter with a network of its own."""
+
+    @property
+    def network(self) -> KeepsPictures:
+        """What computes."""
+        ...
+
+
+Large = TypeVar("Large", bound=LargeSegmenter)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model's weights are, and how they are to compute: `batch` pictures at once."""
+
+    folder: Path
+    numerics: Numerics
+    batch: int
+
+    @property
+    def version(self) -> str:
+        """Everything on which results depend to the bit."""
+        kind = "bf16" if self.numerics.bfloat16 else "fp32"
+        told = f"{self.folder.name} {kind} transformers {version('transformers')}"
+        return f"{told} batch {self.batch}"
+
+    @property
+    def origin(self) -> Origin:
+        """What the provenance of a result tells of the model."""
+        from workers.segmenters.sam3.precision import name_of  # noqa: PLC0415 - it imports torch
+
+        return Origin(name_of(self.numerics.device), sums(self.folder), PACKAGES)
+
+
 def load(settings: Models, name: str = SAM3) -> Sam3Segmenter:
     """SAM3, ready, from what SAM3_WEIGHTS names; nothing is fetched.
 
     Raises `WeightsError`, saying what to do, where the packages, the weights or the GPU are
     missing, and `RuntimeError` where torchvision does not fit torch.
     """
+    return ready(settings, name, _make)
+
+
+def ready(settings: Models, name: str, make: Callable[[Weights], Large]) -> Large:
+    """A model made of its weights, its caches as large as the settings say, and warm.
+
+    `make` may import torch. Raises as `load` does.
+    """
     folder = check(settings, name)
-    segmenter = _load(folder, settings)
+    numerics, batch = _choose_numerics(settings)
+    segmenter = make(Weights(folder, numerics, batch))
+    segmenter.network.keep_pictures(settings.sam3_pictures_kept)
     if settings.sam3_warm_up:
         warm_up(segmenter)
     return segmenter
@@ -55,7 +110,7 @@ def warm_up(segmenter: Segmenter) -> None:
     segmenter.segment([picture], [probe(segmenter.name)], lambda: False)
 
 
-def choose_numerics(settings: Models) -> tuple[Numerics, int]:
+def _choose_numerics(settings: Models) -> tuple[Numerics, int]:
     """How numbers are held, and how many pictures go in at once.
 
     Raises `WeightsError` for settings that do not fit this machine, and `RuntimeError` where
@@ -72,24 +127,9 @@ def choose_numerics(settings: Models) -> tuple[Numerics, int]:
     return numerics, settings.sam3_batch or (8 if numerics.device.type == "cuda" else 1)
 
 
-def tell(folder: Path, numerics: Numerics, batch: int) -> str:
-    """A segmenter's version: everything on which its results depend to the bit."""
-    kind = "bf16" if numerics.bfloat16 else "fp32"
-    return f"{folder.name} {kind} transformers {version('transformers')} batch {batch}"
-
-
-def origin_of(folder: Path, numerics: Numerics) -> Origin:
-    """What the provenance of a result tells of the model in a folder."""
-    from workers.segmenters.sam3.precision import name_of  # noqa: PLC0415 - it imports torch
-
-    return Origin(name_of(numerics.device), sums(folder), PACKAGES)
-
-
-def _load(folder: Path, settings: Models) -> Sam3Segmenter:
-    numerics, batch = choose_numerics(settings)
+def _make(weights: Weights) -> Sam3Segmenter:
     from workers.segmenters.sam3.segmenter import Sam3Segmenter  # noqa: PLC0415 - it imports torch
     from workers.segmenters.sam3.weights import read_network  # noqa: PLC0415 - likewise
 
-    network = read_network(folder, numerics, batch)
-    network.keep_pictures(settings.sam3_pictures_kept)
-    return Sam3Segmenter(network, tell(folder, numerics, batch), origin_of(folder, numerics))
+    network = read_network(weights.folder, weights.numerics, weights.batch)
+    return Sam3Segmenter(network, weights.version, weights.origin)
