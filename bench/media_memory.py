@@ -57,7 +57,7 @@ class Worker:
             installation=self.parts,
             lanes=[*GPU_LANES, *CPU_LANES],
             owner=owner_name(),
-            segmenters={LITE: fixed_cost.load(settings.models)},
+            segmenters={LITE: fixed_cost.load(settings.models, LITE)},
             draining=lambda: False,
         )
 
