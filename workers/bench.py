@@ -18,7 +18,7 @@ from visionseg.records import predictions
 from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
 from workers.duty import Watch, perform
-from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render
+from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render, repaint
 from workers.jobs.work import Warm, Work
 from workers.segmenters.base import Segmenter, Stopped
 
@@ -32,6 +32,7 @@ JOBS: Mapping[UnitKind, ModuleType] = {
     UnitKind.RENDER: render,
     UnitKind.ASSEMBLE: assemble,
     UnitKind.PLAN: plan,
+    UnitKind.REPAINT: repaint,
     UnitKind.PREVIEW: preview,
 }
 
