@@ -20,7 +20,7 @@ from visionseg.records.engine import DATABASE_AWAY
 from visionseg.records.units import Claim
 from workers.balance import Balance
 from workers.duty import Watch, perform
-from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render
+from workers.jobs import assemble, chunk, fetch, image, ingest, plan, preview, render, repaint
 from workers.jobs.work import Warm, Work
 from workers.pictures import Gathering, Seat
 from workers.segmenters.base import Segmenter, Stopped
@@ -35,6 +35,7 @@ JOBS: Mapping[UnitKind, ModuleType] = {
     UnitKind.RENDER: render,
     UnitKind.ASSEMBLE: assemble,
     UnitKind.PLAN: plan,
+    UnitKind.REPAINT: repaint,
     UnitKind.PREVIEW: preview,
 }
 

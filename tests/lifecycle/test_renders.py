@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from sqlalchemy import text
 from tests.crews import until
 from tests.fakes.segmenters import BrightSegmenter, SeesNothing
 from tests.lifecycle.conftest import Client, MakeClient
+from visionseg.access.keys import Caller
 from visionseg.contract.errors import ErrorCode, Refusal
-from visionseg.contract.ids import PredictionId
+from visionseg.contract.ids import OrganisationId, PredictionId
+from visionseg.contract.inputs import VideoChanges, VideoRender
 from visionseg.contract.status import Status
 from visionseg.predictions.again import send_again
 from visionseg.predictions.cancel import cancel
 from visionseg.predictions.delete import delete
 from visionseg.predictions.installation import Installation
 from visionseg.predictions.orphans import delete_orphans
+from visionseg.predictions.render import render
 from visionseg.predictions.sweep import delete_expired_files
 from visionseg.queue.lanes import CPU_LANES
 from visionseg.records import files
@@ -167,6 +171,7 @@ def test_the_sweep_waits_for_a_render_that_is_being_accepted(
     other = client.render(source)
     with installation.database.begin() as connection:
         connection.execute(text("DELETE FROM files WHERE prediction_id = :id"), {"id": other})
+    with installation.database.begin() as connection:
         shared = files.share(connection, organisation, other, {row.store_key: Role.BASIS})
         assert row.store_key in shared
         until(lambda: _is_past(installation, row.store_key))
@@ -191,13 +196,29 @@ def _refused(client: Client, source: PredictionId, **changed: Any) -> ErrorCode:
 def test_what_has_no_finished_masks_is_refused(
     installation: Installation, client: Client, bench: Bench, clip_uri: str
 ) -> None:
+    begun = client.video(video=clip_uri)
+    assert _refused(client, begun) is ErrorCode.NOT_RENDERABLE
+    for _ in range(2):
+        claimed = bench._claim(bench.lanes)
+        assert claimed is not None
+        bench._perform(claimed, lambda: None)
+    assert _refused(client, begun) is ErrorCode.NOT_RENDERABLE
+    bench.take_a_turn()
     waiting = client.video(video=clip_uri)
-    assert _refused(client, waiting) is ErrorCode.NOT_RENDERABLE
     cancel(installation, waiting)
     assert _refused(client, waiting) is ErrorCode.NOT_RENDERABLE
     tried = client.video({"dry_run": True}, video=clip_uri)
     bench.take_a_turn()
     assert _refused(client, tried) is ErrorCode.NOT_RENDERABLE
+
+
+def test_what_belongs_to_another_organisation_is_not_found(
+    installation: Installation, caller: Caller, source: PredictionId
+) -> None:
+    stranger = dataclasses.replace(caller, organisation_id=OrganisationId("org_other"))
+    with pytest.raises(Refusal) as refused:
+        render(installation, stranger, source, VideoRender(input=VideoChanges()), "http://test")
+    assert refused.value.code is ErrorCode.NOT_FOUND
 
 
 def test_what_is_no_longer_kept_is_gone(
@@ -290,7 +311,7 @@ def test_a_picture_is_rendered_as_it_would_have_been_at_first(
     made = client.render(source, **changed)
     make_bench(lanes=CPU_LANES).take_a_turn()
     assert _files(client, made) == _files(client, at_first)
-    assert _kinds(installation, made) == ["render"]
+    assert _kinds(installation, made) == ["repaint"]
     rendered, direct = client.read(made), client.read(at_first)
     assert (rendered.scores, rendered.boxes) == (direct.scores, direct.boxes)
     assert rendered.metrics["labels"] == direct.metrics["labels"]

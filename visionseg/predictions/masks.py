@@ -26,7 +26,7 @@ SHOWS_INPUT = (OutputFormat.MP4, OutputFormat.FRAMES)
 @dataclass(frozen=True, slots=True)
 class Masks:
     """The masks of so many `frames`, the stored `files` they are in, by the role they have there,
-    and the `units` that write them: a render each part, and the assembling of several.
+    and the `units` that write them.
     """
 
     frames: int
@@ -82,7 +82,7 @@ def _of_picture(connection: Connection, row: Record, _params: Mapping[str, Any])
     if row.output_name is None or "instances" not in row.metrics:
         return None
     if row.rendered_from is not None:
-        told = _given(connection, row, UnitKind.RENDER)
+        told = _given(connection, row, UnitKind.REPAINT)
     else:
         artifacts = files.of_predictions(connection, [PredictionId(row.id)], Role.ARTIFACT)
         masks = [file.store_key for file in artifacts[: row.metrics["instances"]]]
@@ -90,7 +90,7 @@ def _of_picture(connection: Connection, row: Record, _params: Mapping[str, Any])
         told = {"masks": masks, "scores": row.scores, "boxes": row.boxes, "metrics": metrics}
         told["engines"] = (row.provenance or {}).get("engines", [])
     needed = dict.fromkeys([*told["masks"], row.source["store_key"]], Role.BASIS)
-    return Masks(1, needed, [_unit(0, UnitKind.RENDER, told)])
+    return Masks(1, needed, [_unit(0, UnitKind.REPAINT, told)])
 
 
 def _given(connection: Connection, row: Record, kind: UnitKind) -> Mapping[str, Any]:

@@ -30,7 +30,8 @@ OPTIONAL_LANES = (Lane.PREVIEW,)
 class UnitKind(StrEnum):
     """What a unit of work does; `plan` is all that a dry run does with its input.
 
-    A prediction ends as it would without its previews.
+    A picture's masks are written anew by `repaint`, a video's by `render` and `assemble`. A
+    prediction ends as it would without its previews.
     """
 
     FETCH = "fetch"
@@ -39,6 +40,7 @@ class UnitKind(StrEnum):
     CHUNK = "chunk"
     RENDER = "render"
     ASSEMBLE = "assemble"
+    REPAINT = "repaint"
     PLAN = "plan"
     PREVIEW = "preview"
 
@@ -51,5 +53,6 @@ LANE_OF: Mapping[UnitKind, Lane] = {
     UnitKind.RENDER: Lane.MEDIA,
     UnitKind.ASSEMBLE: Lane.MEDIA,
     UnitKind.PLAN: Lane.MEDIA,
+    UnitKind.REPAINT: Lane.MEDIA,
     UnitKind.PREVIEW: Lane.PREVIEW,
 }

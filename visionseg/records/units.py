@@ -338,7 +338,7 @@ def frames_done(
     c = units.c
     done = func.sum(c.frames_done)
     segmented = done.filter(c.kind.in_(("image", "chunk")))
-    rendered = done.filter(c.kind == "render")
+    rendered = done.filter(c.kind.in_(("render", "repaint")))
     joined = done.filter(c.kind == "assemble", c.state == "done")
     statement = (
         select(c.prediction_id, func.coalesce(segmented, rendered, joined, 0))

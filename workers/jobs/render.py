@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from visionseg.contract.inputs import Kind, OutputFormat, VideoInput
+from visionseg.contract.inputs import OutputFormat, VideoInput
 from visionseg.predictions.finish import Outcome
 from visionseg.records import units
 from visionseg.records.files import Role
-from workers.jobs import repaint
 from workers.jobs.chunk import part_name, unpacked
 from workers.jobs.ingest import asked_video
 from workers.jobs.limits import media_limits
@@ -36,9 +35,7 @@ PIECES = {
 
 
 def run(work: Work) -> Outcome:
-    """Writes the piece; a chunk that confirmed no frame has none. A picture is finished by it."""
-    if work.prediction.kind == Kind.IMAGE:
-        return repaint.run(work)
+    """Writes the piece; a chunk that confirmed no frame has none."""
     asked = asked_video(work)
     chunk = _chunk(work)
     indexes = unpacked(chunk["indexes"])

@@ -1,4 +1,4 @@
-"""The unit `render` of a picture: its finished masks, written in every form that can be asked."""
+"""The unit `repaint`: a picture's finished masks, written in every form that can be asked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(work: Work) -> Outcome:
         frames_done=1,
         files=files,
         columns={"provenance": provenance(work, told.get("engines", []))},
-        log_lines=[f"render: {width}x{height}, {len(masks)} masks"],
+        log_lines=[f"repaint: {width}x{height}, {len(masks)} masks"],
         success=Success(
             output_name=output.name,
             scores=told["scores"],
