@@ -117,6 +117,9 @@ class Models(_Section):
         default=0, ge=0, description="Pictures at once; 0: 8 on a GPU, 1 on a CPU"
     )
     sam3_warm_up: bool = Field(default=True, description="Run one picture when a worker starts")
+    sam3_compile: str = Field(
+        default="", description="A backend of torch.compile for the vision encoder: inductor"
+    )
     sam3_pictures_kept: int = Field(
         default=4, ge=0, description="Pictures whose features stay for the next prompt"
     )

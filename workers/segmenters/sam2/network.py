@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Sam2VideoModel, Sam2VideoProcessor
 
 from workers.segmenters.base import Box, Point, Rgb
@@ -68,6 +68,12 @@ class TrackerNetwork:
     def keep_pictures(self, most: int) -> None:
         """Keeps the maps of so many pictures from now on."""
         self._pictures: Kept[Seen] = Kept(most)
+
+    @property
+    def vision_encoder(self) -> nn.Module:
+        """What each picture and frame goes through."""
+        encoder: nn.Module = self.model.vision_encoder
+        return encoder
 
     @property
     def device(self) -> torch.device:

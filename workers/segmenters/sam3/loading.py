@@ -18,14 +18,21 @@ from visionseg.contract.models import SAM3
 from workers.segmenters.base import Origin, Segmenter, probe
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from workers.segmenters.sam3.precision import Numerics
     from workers.segmenters.sam3.segmenter import Sam3Segmenter
 
 PACKAGES = ("torch", "torchvision", "transformers")
 
 
-class KeepsPictures(Protocol):
-    """A network that keeps what it made of the pictures seen last."""
+class LargeNetwork(Protocol):
+    """A network that keeps what its encoder made of the pictures seen last."""
+
+    @property
+    def vision_encoder(self) -> nn.Module:
+        """What each picture and frame goes through."""
+        ...
 
     def keep_pictures(self, most: int) -> None:
         """Keeps so many from now on."""
@@ -36,7 +43,7 @@ class LargeSegmenter(Segmenter, Protocol):
     """A segmenter with a network of its own."""
 
     @property
-    def network(self) -> KeepsPictures:
+    def network(self) -> LargeNetwork:
         """What computes."""
         ...
 
@@ -46,18 +53,22 @@ Large = TypeVar("Large", bound=LargeSegmenter)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's weights are, and how they are to compute: `batch` pictures at once."""
+    """Where a model's weights are, and how they are to compute: `batch` pictures at once, by what
+    the backend `compiled` of torch makes of the encoder, if one is named.
+    """
 
     folder: Path
     numerics: Numerics
     batch: int
+    compiled: str = ""
 
     @property
     def version(self) -> str:
         """Everything on which results depend to the bit."""
         kind = "bf16" if self.numerics.bfloat16 else "fp32"
         told = f"{self.folder.name} {kind} transformers {version('transformers')}"
-        return f"{told} batch {self.batch}"
+        by = f" {self.compiled}" if self.compiled else ""
+        return f"{told} batch {self.batch}{by}"
 
     @property
     def origin(self) -> Origin:
@@ -83,11 +94,28 @@ def ready(settings: Models, name: str, make: Callable[[Weights], Large]) -> Larg
     """
     folder = check(settings, name)
     numerics, batch = _choose_numerics(settings)
-    segmenter = make(Weights(folder, numerics, batch))
+    segmenter = make(Weights(folder, numerics, batch, settings.sam3_compile))
     segmenter.network.keep_pictures(settings.sam3_pictures_kept)
-    if settings.sam3_warm_up:
+    if settings.sam3_compile:
+        _compile(segmenter, settings.sam3_compile)
+    elif settings.sam3_warm_up:
         warm_up(segmenter)
     return segmenter
+
+
+def _compile(segmenter: LargeSegmenter, backend: str) -> None:
+    """Has the vision encoder compiled, which its first picture does.
+
+    Raises `WeightsError` where torch has no such backend, or that lacks something here.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - it imports torch
+
+    try:
+        segmenter.network.vision_encoder.compile(backend=backend, dynamic=False)
+        warm_up(segmenter)
+    except TorchDynamoException as error:
+        why = str(error).partition("\n")[0]
+        raise WeightsError(f"SAM3_COMPILE={backend} does not work here: {why}") from error
 
 
 def check(settings: Models, name: str = SAM3) -> Path:

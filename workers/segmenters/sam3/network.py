@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workers.segmenters.base import Box, Point, Rgb
 from workers.segmenters.recent import Kept, seen_once
@@ -53,6 +53,12 @@ class Network:
     def keep_pictures(self, most: int) -> None:
         """Keeps the features of so many pictures from now on, about 150 MB each."""
         self._pictures: Kept[Features] = Kept(most)
+
+    @property
+    def vision_encoder(self) -> nn.Module:
+        """What each picture and frame goes through."""
+        encoder: nn.Module = self.model.detector_model.vision_encoder
+        return encoder
 
     @property
     def differences(self) -> Differences:
