@@ -19,6 +19,7 @@ from tests.stores import named, stored
 from visionseg.access.keys import Caller
 from visionseg.config import Lease, Settings
 from visionseg.contract.errors import ErrorCode
+from visionseg.contract.ids import PredictionId
 from visionseg.contract.models import LITE
 from visionseg.contract.status import Status
 from visionseg.predictions import finish
@@ -26,6 +27,7 @@ from visionseg.predictions.cancel import cancel
 from visionseg.predictions.claim import claim
 from visionseg.predictions.finish import Outcome, Success
 from visionseg.predictions.installation import Installation, assemble
+from visionseg.predictions.preview import playlist
 from visionseg.predictions.sweep import LOCK as SWEEP_LOCK
 from visionseg.predictions.sweep import sweep
 from visionseg.queue.lanes import Lane, UnitKind
@@ -38,20 +40,20 @@ from workers.hosts import owner_name
 def test_a_cancel_in_any_stage_ends_the_job_and_leaves_no_file_without_a_row(
     installation: Installation,
     client: Client,
+    caller: Caller,
     bench: Bench,
     clip_uri: str,
     small_chunks: None,
     kind: UnitKind,
 ) -> None:
-    if kind is UnitKind.FETCH:
-        made = client.image(image="https://nobody.invalid/photo.jpg")
-    elif kind is UnitKind.IMAGE:
-        made = client.image()
-    else:
-        made = client.video({"dry_run": kind is UnitKind.PLAN}, video=clip_uri)
-    while (claimed := bench._claim(bench.lanes)) is not None and claimed.kind != kind:
-        bench._perform(claimed, lambda: None)
-    assert claimed is not None
+    made, claimed = _submitted(client, bench, kind, clip_uri), None
+    while claimed is None or claimed.kind != kind:
+        if claimed is not None:
+            bench._perform(claimed, lambda: None)
+        if kind is UnitKind.PREVIEW:
+            playlist(installation, caller.organisation_id, made)
+        claimed = bench._claim([Lane.PREVIEW, *bench.lanes])
+        assert claimed is not None
     assert cancel(installation, made)
     assert client.read(made).released_at is None
     bench._perform(claimed, lambda: None)
@@ -60,6 +62,19 @@ def test_a_cancel_in_any_stage_ends_the_job_and_leaves_no_file_without_a_row(
     assert record.released_at is not None
     assert bench._claim(bench.lanes) is None
     assert stored(installation) == named(installation)
+
+
+def _submitted(client: Client, bench: Bench, kind: UnitKind, clip_uri: str) -> PredictionId:
+    """A prediction that has a unit of that kind."""
+    if kind is UnitKind.FETCH:
+        return client.image(image="https://nobody.invalid/photo.jpg")
+    if kind is UnitKind.IMAGE:
+        return client.image()
+    if kind is UnitKind.REPAINT:
+        source = client.image()
+        bench.take_a_turn()
+        return client.render(source, mask_color="red")
+    return client.video({"dry_run": kind is UnitKind.PLAN}, video=clip_uri)
 
 
 def test_a_job_canceled_in_the_queue_is_released_at_once(

@@ -96,8 +96,9 @@ def test_a_shortage_that_passes_changes_no_bit(
 ) -> None:
     network = settle(make_network(batch=2), CALM)
     undisturbed, _ = _follow(network)
+    network.keep_pictures(1)
     with network.computing():
-        network.look_at(FILM[:1])  # what is kept of pictures is let go of first
+        network.look_at(FILM[:1], ["film"])  # what is kept of pictures is let go of first
     with _shortage(network, part, lambda number, _: number == call) as refused:
         disturbed, _ = _follow(network)
     assert refused == [call]
