@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from visionseg.contract.models import SAM3
 from workers.segmenters.base import Origin, Segmenter, probe
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from workers.segmenters.sam3.precision import Numerics
     from workers.segmenters.sam3.segmenter import Sam3Segmenter
 
@@ -30,7 +28,7 @@ class LargeNetwork(Protocol):
     """A network that keeps what its encoder made of the pictures seen last."""
 
     @property
-    def vision_encoder(self) -> nn.Module:
+    def vision_encoder(self) -> Any:  # noqa: ANN401 - a module of torch, which is not loaded here
         """What each picture and frame goes through."""
         ...
 
@@ -104,18 +102,10 @@ def ready(settings: Models, name: str, make: Callable[[Weights], Large]) -> Larg
 
 
 def _compile(segmenter: LargeSegmenter, backend: str) -> None:
-    """Has the vision encoder compiled, which its first picture does.
+    from workers.segmenters.sam3 import compiling  # noqa: PLC0415 - it imports torch
 
-    Raises `WeightsError` where torch has no such backend, or that lacks something here.
-    """
-    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415 - it imports torch
-
-    try:
-        segmenter.network.vision_encoder.compile(backend=backend, dynamic=False)
-        warm_up(segmenter)
-    except TorchDynamoException as error:
-        why = str(error).partition("\n")[0]
-        raise WeightsError(f"SAM3_COMPILE={backend} does not work here: {why}") from error
+    encoder = segmenter.network.vision_encoder
+    compiling.compile_encoder(encoder, backend, lambda: warm_up(segmenter))
 
 
 def check(settings: Models, name: str = SAM3) -> Path:
