@@ -20,6 +20,7 @@ from workers.segmenters.sam2.state import Following, load_state, save_state
 from workers.segmenters.sam2.tracking import Tracked, show, track
 from workers.segmenters.sam3.drawing import draw, draw_never_empty
 from workers.segmenters.sam3.finder import tight_box
+from workers.segmenters.sam3.pictures import in_place
 from workers.segmenters.sam3.shown import check_prompts, marks_on
 
 
@@ -87,13 +88,9 @@ class MarksSession:
             taken += room
 
     def _look_ahead(self, block: Sequence[Rgb]) -> Seen:
-        """Each frame at its own place in a batch of one size, so that chunks change no bit."""
         network = self._network
-        pixels = network.pixels(block)
         place = self._now.index % network.batch
-        padded = pixels.new_zeros(network.batch, *pixels.shape[1:])
-        padded[place : place + len(block)] = pixels
-        return network.look(padded)
+        return network.look(in_place(network.pixels(block), place, network.batch))
 
     def _follow(self, seen: Seen, size: tuple[int, int]) -> FrameResult:
         now, model = self._now, self._network.model

@@ -23,6 +23,7 @@ from workers.segmenters.sam3.features import Detections, Features
 from workers.segmenters.sam3.finder import tight_box
 from workers.segmenters.sam3.memory import SHOWN, FlatSession
 from workers.segmenters.sam3.network import Network
+from workers.segmenters.sam3.pictures import in_place
 from workers.segmenters.sam3.relief import MOST_OBJECTS, Relief, attempt
 from workers.segmenters.sam3.shown import (
     begun_by,
@@ -194,13 +195,8 @@ class FollowingSession:
         return found
 
     def _look_ahead(self, block: Sequence[Rgb], first: int) -> Ahead:
-        """Each frame at its own place in a batch of one size, so that chunks change no bit."""
         batch = self._relief.ahead
-        pixels = self._network.pixels(block)
-        place = first % batch
-        padded = pixels.new_zeros(batch, *pixels.shape[1:])
-        padded[place : place + len(block)] = pixels
-        seen = self._network.look(padded)
+        seen = self._network.look(in_place(self._network.pixels(block), first % batch, batch))
         found = None
         if self._every == 1:
             found = [self._detect(seen, concept, batch) for concept in self._concepts]
