@@ -68,13 +68,14 @@ def _looking(request: Request, _documented: Documented) -> Caller:
 def _owner(request: Request) -> OrganisationId | None:
     """The organisation of the prediction or file that the address names."""
     one, file = (request.path_params.get(name, "") for name in ("prediction_id", "filename"))
+    names_file = PUBLIC_NAME.fullmatch(file)
+    if not names_file and not IDENTIFIER.fullmatch(one):
+        return None
     with service_of(request).installation.database.connect() as connection:
-        if IDENTIFIER.fullmatch(one):
-            row = predictions.get(connection, PredictionId(one))
-            return None if row is None else OrganisationId(row.organisation_id)
-        if PUBLIC_NAME.fullmatch(file):
+        if names_file:
             return files.owner_of(connection, file)
-    return None
+        row = predictions.get(connection, PredictionId(one))
+        return None if row is None else OrganisationId(row.organisation_id)
 
 
 SegmentCaller = Annotated[Caller, Depends(_segmenting)]
